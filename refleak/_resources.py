@@ -17,9 +17,11 @@ after the measuring.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
+from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -73,8 +75,8 @@ class Threads:
     each_round = True
 
     def __init__(self) -> None:
-        self._last: int | None = None
-        self._patience = GRACE
+        # An array: attributes would keep a new number after each reading, which counts as a block.
+        self._last_and_patience = array("d", (math.inf, GRACE))
 
     def unavailable(self) -> str | None:
         """Say so where threads cannot be counted."""
@@ -82,18 +84,12 @@ class Threads:
 
     def read(self) -> int:
         """Return how many are running, after a short grace for those that are ending."""
+        last, patience = self._last_and_patience
         count = system.count_threads()
-        if self._last is not None and count > self._last:
-            count = self._wait_for(self._last, count)
-        self._last = count
-        return count
-
-    def _wait_for(self, last: int, count: int) -> int:
-        end = time.monotonic() + self._patience
-        while count > last and time.monotonic() < end:
-            time.sleep(_POLL)
-            count = system.count_threads()
-        self._patience = GRACE if count <= last else self._patience / 2
+        if count > last:
+            count = _wait_for_end(last, count, patience)
+            self._last_and_patience[1] = GRACE if count <= last else patience / 2
+        self._last_and_patience[0] = count
         return count
 
     def describe(self) -> dict[int, str]:
@@ -104,6 +100,15 @@ class Threads:
             ident: known.get(ident) or f"native thread {name}".rstrip()
             for ident, name in native.items()
         }
+
+
+def _wait_for_end(last: float, count: int, patience: float) -> int:
+    """Wait up to *patience* seconds for no more than *last* threads; return how many there are."""
+    end = time.monotonic() + patience
+    while count > last and time.monotonic() < end:
+        time.sleep(_POLL)
+        count = system.count_threads()
+    return count
 
 
 def _python_threads() -> Iterable[tuple[int, str]]:

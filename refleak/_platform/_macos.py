@@ -1,6 +1,6 @@
 """macOS: descriptors from /dev/fd, the rest from psutil."""
 
-# ruff: noqa: PTH - a Path for every reading would cost more than the reading
+# ruff: noqa: PTH208
 from __future__ import annotations
 
 import os
