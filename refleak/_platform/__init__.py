@@ -20,4 +20,6 @@ elif sys.platform == "win32":
 else:
     from refleak._platform import _other as system
 
-__all__ = ["system"]
+resident_memory = system.resident_memory
+
+__all__ = ["resident_memory", "system"]

@@ -16,6 +16,7 @@ CHILDREN_EACH_ROUND = True
 _FDS = "/proc/self/fd"
 _TASKS = "/proc/self/task"
 _NO_PROC = "/proc is not mounted here"
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def descriptors_unavailable() -> str | None:
@@ -205,6 +206,11 @@ def mappings_unavailable() -> str | None:
     return threads_unavailable() or heap_unavailable()
 
 
+def resident_memory() -> int:
+    """Return the bytes of memory that this process occupies now; 0 where /proc does not tell."""
+    return _pages(1) * _PAGE
+
+
 def private_mappings() -> int:
     """Return the bytes mapped privately and writably, without those that malloc mapped.
 
@@ -215,8 +221,9 @@ def private_mappings() -> int:
     if isinstance(malloc, str):
         return 0
     heap = malloc.read()
-    data = (_read("/proc/self/statm") or b"").split()[5:6]
-    return int(*data) * _PAGE - heap.arenas - heap.mapped
+    return _pages(5) * _PAGE - heap.arenas - heap.mapped
 
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+def _pages(column: int) -> int:
+    """Return one number of statm: size, resident, shared, text, lib, data, in pages."""
+    return int(*(_read("/proc/self/statm") or b"").split()[column : column + 1])

@@ -17,6 +17,7 @@ from refleak._platform._other import (
     heap_unavailable,
     mappings_unavailable,
     private_mappings,
+    resident_memory,
     threads_unavailable,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "heap_unavailable",
     "mappings_unavailable",
     "private_mappings",
+    "resident_memory",
     "threads_unavailable",
 ]
 

@@ -119,3 +119,8 @@ def mappings_unavailable() -> str | None:
 def private_mappings() -> int:
     """Return 0: see :func:`mappings_unavailable`."""
     return 0
+
+
+def resident_memory() -> int:
+    """Return the bytes of memory that this process occupies now; 0 without psutil."""
+    return int(process().memory_info().rss) if psutil() else 0

@@ -15,6 +15,7 @@ from refleak._platform._other import (
     heap_unavailable,
     mappings_unavailable,
     private_mappings,
+    resident_memory,
     threads_unavailable,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "heap_unavailable",
     "mappings_unavailable",
     "private_mappings",
+    "resident_memory",
     "threads_unavailable",
 ]
 
