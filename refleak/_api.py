@@ -1,0 +1,252 @@
+"""The public forms: a few lines each on top of the one pipeline."""
+
+from __future__ import annotations
+
+import dis
+import inspect
+import os
+import sys
+import unittest
+import warnings
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
+from types import FrameType, TracebackType
+from typing import Any, TypedDict, TypeVar, overload
+
+import wrapt
+from typing_extensions import ParamSpec, Unpack
+
+from refleak._check import Check, raise_if_leaking
+from refleak._plan import Plan, make_plan
+from refleak._report import Report
+from refleak.probes import Probe
+
+P = ParamSpec("P")
+T = TypeVar("T")
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+class Options(TypedDict, total=False):
+    """The options that all public forms share; :func:`refleak._plan.make_plan` explains each."""
+
+    stab: int
+    run: int
+    probes: str | Probe | Iterable[str | Probe] | None
+    ignore: str | type | Iterable[str | type]
+    tolerance: Mapping[str, float] | None
+    diagnose: bool
+    freeze: bool
+    max_rounds: int
+    max_seconds: float | None
+    known_leak: str | None
+    strict: bool
+
+
+def switched_off() -> bool:
+    """Tell whether ``REFLEAK=off`` in the environment switches judging off."""
+    return os.environ.get("REFLEAK", "").lower() == "off"
+
+
+@overload
+def assert_no_leaks(wrapped: C, /, **options: Unpack[Options]) -> C: ...
+@overload
+def assert_no_leaks(
+    wrapped: None = None, /, **options: Unpack[Options]
+) -> Callable[[C], C]: ...
+def assert_no_leaks(wrapped: Any = None, /, **options: Unpack[Options]) -> Any:
+    """Fail a test that leaks: run it repeatedly and raise LeakError when a quantity grows per call.
+
+    Use it bare or with arguments, on functions, methods, classmethods, staticmethods and ``async
+    def`` functions, and on ``unittest.TestCase`` classes (then each test is repeated with its
+    setUp and tearDown, on a fresh instance). The function is run ``stab`` times to warm up and
+    ``run`` times to measure, and more often only if something grew. It returns what its last
+    run returned; its exceptions and skips propagate as they are, and give no verdict.
+
+    For the options see :class:`Options`. With ``REFLEAK=off`` in the environment
+    the function is run once and not judged.
+
+    Raises TypeError or ValueError at once for what cannot be decorated and for wrong options.
+    """
+    if wrapped is None:
+        plan = make_plan(**options)
+        return lambda subject: _decorate(subject, plan)
+    _refuse("assert_no_leaks", wrapped)
+    return _decorate(wrapped, make_plan(**options))
+
+
+def _decorate(subject: Any, plan: Plan) -> Any:
+    _refuse("assert_no_leaks", subject)
+    if inspect.isclass(subject):
+        from refleak._testcase import decorate_class
+
+        return decorate_class(subject, plan)
+    drive = _drive_async if is_async(subject) else _drive_sync
+
+    def wrapper(
+        wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        __tracebackhide__ = True
+        if switched_off():
+            return wrapped(*args, **kwargs)
+        return drive(wrapped, args, kwargs, Check(plan, name_of(wrapped)), raise_if_leaking)
+
+    return wrapt.FunctionWrapper(subject, wrapper)
+
+
+def _refuse(form: str, subject: Any) -> None:
+    """Raise TypeError, with the right form, for what cannot be run repeatedly."""
+    inner = subject.__func__ if isinstance(subject, (staticmethod, classmethod)) else subject
+    if inspect.isclass(inner):
+        if form == "assert_no_leaks" and issubclass(inner, unittest.TestCase):
+            return
+        raise TypeError(
+            f"{form} cannot check the class {inner.__qualname__}, which is no unittest.TestCase; "
+            f"decorate its test methods, or check a function that makes one: "
+            f"find_leaks(lambda: {inner.__name__}())"
+        )
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+        raise TypeError(
+            f"{form} cannot check the generator function {inner.__name__}: calling it runs none "
+            f"of its code; check a function that uses it up: def test(): list({inner.__name__}())"
+        )
+    if not callable(inner):
+        raise TypeError(
+            f"{form} takes a function, not {type(inner).__name__}; the options are keywords: "
+            f"@assert_no_leaks(stab=5, run=4)"
+        )
+
+
+def is_async(subject: Any) -> bool:
+    """Tell whether calling *subject* gives a coroutine to await."""
+    inner = subject.__func__ if isinstance(subject, (staticmethod, classmethod)) else subject
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(
+        getattr(type(inner), "__call__", None)
+    )
+
+
+def name_of(subject: Any) -> str:
+    """Name what is checked: its qualified name from the innermost function on."""
+    name = getattr(subject, "__qualname__", None) or getattr(subject, "__name__", None)
+    if not isinstance(name, str):
+        return f"a {type(subject).__qualname__}"
+    return name.rpartition("<locals>.")[2]
+
+
+Judge = Callable[[Report, Plan], None]
+
+
+def _drive_sync(
+    subject: Callable[..., T],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    check: Check,
+    judge: Judge,
+) -> T:
+    __tracebackhide__ = True
+    for _ in check.rounds():
+        result = subject(*args, **kwargs)
+    judge(_done(check), check.plan)
+    return result
+
+
+async def _drive_async(
+    subject: Callable[..., Awaitable[T]],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    check: Check,
+    judge: Judge,
+) -> T:
+    __tracebackhide__ = True
+    for _ in check.rounds():
+        result = await subject(*args, **kwargs)
+        await _turn()
+    judge(_done(check), check.plan)
+    return result
+
+
+async def _turn() -> None:
+    """Give asyncio's loop one turn, in which what the round left scheduled comes to its end."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        await asyncio.sleep(0)
+
+
+def _done(check: Check) -> Report:
+    assert check.report is not None  # the rounds were used up
+    return check.report
+
+
+def find_leaks(func: Callable[[], object], /, **options: Unpack[Options]) -> Report:
+    """Check *func*, a function of no arguments, and return the Report; never raises LeakError.
+
+    Takes the same options as :func:`assert_no_leaks`. An ``async def`` function is run in an
+    event loop of its own, one for all rounds. Exceptions of *func* propagate. Raises TypeError or
+    ValueError for wrong arguments.
+    """
+    _refuse("find_leaks", func)
+    check = Check(make_plan(**options), name_of(func))
+    if is_async(func):
+        import asyncio
+
+        asyncio.run(_drive_async(func, (), {}, check, _no_verdict))  # type: ignore[arg-type]
+    else:
+        _drive_sync(func, (), {}, check, _no_verdict)
+    return _done(check)
+
+
+def _no_verdict(report: Report, plan: Plan) -> None:
+    """Leave judging the report to the caller."""
+
+
+class LeakCheck:
+    """What :func:`leak_check` returns."""
+
+    def __init__(self, plan: Plan, subject: str) -> None:
+        self._plan = plan
+        self._subject = subject
+        self.report: Report | None = None
+
+    def __iter__(self) -> Iterator[None]:
+        frame = sys._getframe(1)
+        return self._loop(f"the loop at {_place(frame)}", frame)
+
+    def _loop(self, subject: str, frame: FrameType) -> Generator[None, None, None]:
+        __tracebackhide__ = True
+        if switched_off():
+            yield
+            return
+        check = Check(self._plan, subject)
+        rounds = check.rounds()
+        try:
+            yield from rounds
+        except GeneratorExit:
+            if _left_on_purpose(frame):
+                warnings.warn(
+                    f"{subject} was left early and is not judged; let it run to its end",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            raise
+        finally:
+            del frame
+        self.report = check.report
+        raise_if_leaking(_done(check), self._plan)
+
+
+def _place(frame: FrameType) -> str:
+    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+LEAVING = {"POP_TOP", "POP_ITER", "SWAP", "JUMP_FORWARD", "RETURN_VALUE", "ROT_TWO"}
+"""Instructions at which a loop's iterator is dropped by break or return; no exception rises there."""
+
+
+def _left_on_purpose(frame: FrameType) -> bool:
+    """Tell ``break`` and ``return`` from an exception, by the instruction the frame is at."""
+    code = frame.f_code.co_code
+    return 0 <= frame.f_lasti < len(code) and dis.opname[code[frame.f_lasti]] in LEAVING
+
+
+def leak_check(**options: Unpack[Options]) -> LeakCheck:
+    """Check a block or calls for leaks; takes the same options as :func:`assert_no_leaks`."""
+    frame = sys._getframe(1)
+    return LeakCheck(make_plan(**options), f"the block at {_place(frame)}")

@@ -1,0 +1,143 @@
+"""The heap census: references, edges and counts by type, on release builds too.
+
+A release build keeps no total of references, but every object's own count can be read. The census
+takes all objects that the garbage collector tracks, and the untracked ones reachable from them
+(strings, numbers, tuples and dicts of such), and sums their reference counts in C. Differences
+between two censuses equal those of ``sys.gettotalrefcount()`` on a debug build for everything that
+a container holds; what only C code holds (an untracked object in a static variable) is not seen.
+
+*Edges* are the references that containers hold, as ``gc.get_referents`` lists them. They see what
+reference counts cannot (``garbage.append(None)``, since None is immortal from 3.12 on), and a
+reference without an edge is one that no container accounts for.
+"""
+
+from __future__ import annotations
+
+import gc
+import types
+from collections.abc import Iterable, Iterator
+from itertools import filterfalse
+from sys import getrefcount
+from typing import Any, NamedTuple
+
+from refleak._format import type_name
+
+IMMORTAL = 1 << 30
+"""From this count on an object is immortal (3.12+): its count does not follow its references."""
+
+CHUNK = 4096
+"""Objects handed to ``gc.get_referents`` at once: few enough to stay in the processor's cache."""
+
+OWN_REFERENCES = next(map(getrefcount, [object()]))
+"""References that ``map(getrefcount, [...])`` itself holds to each object of a list."""
+
+
+class Drift(NamedTuple):
+    """A fingerprint of the heap: unequal ones mean that something drifted, equal ones that not."""
+
+    references: int
+    edges: int
+    objects: int
+
+
+class Census(NamedTuple):
+    """Exact totals of the heap: references, edges (held by containers), tracked objects."""
+
+    references: int
+    edges: int
+    objects: int
+
+
+class TypeCount(NamedTuple):
+    """How many instances of a type there are, and how many references to them."""
+
+    instances: int
+    references: int
+
+
+def tracked() -> list[Any]:
+    """Return all tracked objects but modules.
+
+    Modules are left out since ``gc.get_referents`` of one can hang: on 3.12 the traverse of
+    ``_asyncio`` visits a free list of dead objects. Their dicts are tracked on their own.
+    """
+    module = types.ModuleType
+    return [obj for obj in gc.get_objects() if type(obj) is not module]
+
+
+def drift() -> Drift:
+    """Take the fingerprint of the heap, the cheapest full pass.
+
+    No untracked object need be told apart for it: each counts once per edge that leads to it.
+    """
+    objs = tracked()
+    edges = references = 0
+    get_referents = gc.get_referents
+    for start in range(0, len(objs), CHUNK):
+        referents = get_referents(*objs[start : start + CHUNK])
+        edges += len(referents)
+        references += sum(map(getrefcount, referents))
+    return Drift(references, edges, len(objs))
+
+
+def census() -> Census:
+    """Count references, edges and tracked objects exactly."""
+    objs = tracked()
+    leaves: dict[int, Any] = {}
+    edges = _reach(objs, leaves)
+    return Census(_references(objs) + _references(leaves.values()), edges, len(objs))
+
+
+def heap() -> list[Any]:
+    """Return every object the census can see, tracked and untracked, each once."""
+    objs = tracked()
+    leaves: dict[int, Any] = {}
+    _reach(objs, leaves)
+    objs.extend(leaves.values())
+    return objs
+
+
+def _references(objs: Iterable[Any]) -> int:
+    """Sum the references to *objs*, less those held by this very sum; immortals count nothing."""
+    counts = list(filter(IMMORTAL.__gt__, map(getrefcount, objs)))
+    return sum(counts) - OWN_REFERENCES * len(counts)
+
+
+def _reach(objs: list[Any], leaves: dict[int, Any]) -> int:
+    """Add the untracked objects reachable from *objs* to *leaves*; return the number of edges."""
+    edges = 0
+    while objs:
+        found: dict[int, Any] = {}
+        for referents in _referents(objs):
+            edges += len(referents)
+            untracked = list(filterfalse(gc.is_tracked, referents))
+            found.update(zip(map(id, untracked), untracked))
+        for known in found.keys() & leaves.keys():
+            del found[known]
+        leaves.update(found)
+        objs = list(found.values())
+    return edges
+
+
+def _referents(objs: list[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(objs), CHUNK):
+        yield gc.get_referents(*objs[start : start + CHUNK])
+
+
+def by_type() -> dict[str, TypeCount]:
+    """Count instances and references by type name.
+
+    The names, not the types, are the keys, so that a count keeps no class alive.
+    """
+    counts: dict[str, list[int]] = {}
+    entries: dict[int, list[int]] = {}  # by the type's id: a reference would count itself
+    objs = heap()
+    for index, references in enumerate(map(getrefcount, objs)):
+        cls = type(objs[index])
+        entry = entries.get(id(cls))
+        if entry is None:
+            entry = entries[id(cls)] = counts.setdefault(type_name(cls), [0, 0])
+        entry[0] += 1
+        if references < IMMORTAL:
+            entry[1] += references - OWN_REFERENCES
+    return {name: TypeCount(*entry) for name, entry in counts.items()}

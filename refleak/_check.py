@@ -1,0 +1,143 @@
+"""The pipeline itself: rounds, readings, verdict, diagnosis, report."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+
+from refleak._errors import LeakError
+from refleak._plan import Plan, check_implementation
+from refleak._report import Report
+from refleak._rounds import Evidence, Progress, run_rounds
+from refleak._verdict import Findings, NotJudged, find, type_changes
+from refleak.probes import Probe
+
+
+class KnownLeakWarning(UserWarning):
+    """A leak that was marked with ``known_leak=``: reported, and no failure."""
+
+
+class _Running:
+    """Which check is running: quantities belong to the process, so only one can judge them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._subject: str | None = None
+
+    def claim(self, subject: str) -> str | None:
+        """Become the one that is running; return the name of the other one if there is one."""
+        with self._lock:
+            if self._subject is None:
+                self._subject = subject
+                return None
+            return self._subject
+
+    def release(self) -> None:
+        with self._lock:
+            self._subject = None
+
+
+RUNNING = _Running()
+
+
+class Check:
+    """One check: the rounds to run the subject in, and then the report.
+
+    ``for _ in check.rounds(): subject()``, then ``check.report``. The rounds never call the
+    subject themselves, so that sync and async code, loops and test frameworks share them.
+    """
+
+    def __init__(self, plan: Plan, subject: str, progress: Progress | None = None) -> None:
+        check_implementation()
+        self.plan = plan
+        self.subject = subject
+        self.report: Report | None = None
+        self._progress = progress
+
+    def rounds(self) -> Iterator[None]:
+        """Yield once for each run of the subject; afterwards ``report`` is there.
+
+        Within another check, in whatever thread, the subject is run once and not judged: the other
+        check counts its leaks as its own.
+        """
+        other = RUNNING.claim(self.subject)
+        if other is not None:
+            yield
+            self.report = self._unjudged(f"the check of {other} was running around it")
+            return
+        try:
+            yield from self._pipeline()
+        finally:
+            RUNNING.release()
+
+    def _pipeline(self) -> Generator[None, None, None]:
+        probes, not_judged = _available(self.plan.probes)
+        evidence = yield from run_rounds(self.plan, probes, self._progress)
+        findings = find(self.plan, probes, evidence, not_judged)
+        self.report = self._report(probes, evidence, findings)
+
+    def _report(self, probes: Sequence[Probe], evidence: Evidence, findings: Findings) -> Report:
+        return Report(
+            subject=self.subject,
+            stab=self.plan.stab,
+            run=self.plan.run,
+            rounds=evidence.rounds,
+            findings=findings.leaking,
+            types=type_changes(evidence),
+            notes=findings.notes,
+            not_judged=findings.not_judged,
+            counting=next(filter(None, (getattr(p, "counting", None) for p in probes)), None),
+            known_leak=self.plan.known_leak,
+        )
+
+    def _unjudged(self, reason: str) -> Report:
+        return Report(
+            subject=self.subject,
+            stab=self.plan.stab,
+            run=self.plan.run,
+            rounds=1,
+            not_judged=tuple(NotJudged(probe.name, reason) for probe in self.plan.probes),
+            judged=False,
+        )
+
+
+def _available(probes: Sequence[Probe]) -> tuple[list[Probe], list[NotJudged]]:
+    """Part the probes that can be read here from those that cannot, with the reason."""
+    usable: list[Probe] = []
+    not_judged: list[NotJudged] = []
+    for probe in probes:
+        reason = probe.unavailable()
+        if reason is None:
+            usable.append(probe)
+        else:
+            not_judged.append(NotJudged(probe.name, reason))
+    return usable, not_judged
+
+
+def raise_if_leaking(report: Report, plan: Plan) -> None:
+    """Raise LeakError for a leak; the only place that does.
+
+    A leak that was marked as known is a warning instead; with strict=True its absence fails.
+    """
+    __tracebackhide__ = True
+    if plan.known_leak is None:
+        if report.leaking:
+            raise LeakError(report)
+    elif report.leaking:
+        _warn(f"known leak ({plan.known_leak}): {report}")
+    elif plan.strict and report.judged:
+        raise AssertionError(
+            f"{report.subject} was marked with known_leak={plan.known_leak!r}, but leaks no more: "
+            f"remove the mark"
+        )
+
+
+def _warn(text: str) -> None:
+    """Warn, but never fail: with ``-W error`` a known leak must still be no failure."""
+    try:
+        warnings.warn(text, KnownLeakWarning, stacklevel=4)
+    except KnownLeakWarning:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", KnownLeakWarning)
+            warnings.warn(text, KnownLeakWarning, stacklevel=4)

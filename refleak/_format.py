@@ -1,0 +1,100 @@
+"""Numbers, sizes, names and truncation: text that cannot fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+MAX_NAME = 80
+"""Longest type name, attribute or key shown, in characters."""
+
+_MODULE: Any = vars(type)["__module__"]
+_QUALNAME: Any = vars(type)["__qualname__"]
+
+
+def shorten(text: str, limit: int = MAX_NAME) -> str:
+    """Cut *text* to *limit* characters, line breaks and control characters made visible."""
+    head = "".join(char if char.isprintable() else _escape(char) for char in text[: limit + 1])
+    return head if len(head) <= limit else head[: limit - 3] + "..."
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def type_name(cls: type) -> str:
+    """Name *cls* as ``module.Qualname`` (bare for builtins), without running a metaclass's code.
+
+    The getters of ``type`` itself are called: ``cls.__module__`` could be a metaclass's property.
+    """
+    module, name = _text(_MODULE, cls), _text(_QUALNAME, cls)
+    if name is None:
+        return "<unnamed type>"
+    if module is None or module == "builtins":
+        return shorten(name)
+    return shorten(f"{module}.{name}")
+
+
+def _text(getter: Any, cls: type) -> str | None:
+    try:
+        value = getter.__get__(cls)
+    except Exception:  # a type whose __module__ was deleted raises AttributeError
+        return None
+    return value if type(value) is str else None
+
+
+def plural(number: float, unit: str) -> str:
+    """Say *number* with its *unit*: ``1 reference``, ``2.5 memory blocks``, ``4 child processes``."""
+    if unit == "byte" and abs(number) >= 10_000:
+        return size(number)
+    return f"{quantity(number)} {unit if number == 1 else pluralize(unit)}"
+
+
+def pluralize(unit: str) -> str:
+    """Return the plural of a unit's English name."""
+    if unit.endswith(("s", "sh", "ch", "x")):
+        return unit + "es"
+    if unit.endswith("y") and unit[-2:-1] not in "aeiou":
+        return unit[:-1] + "ies"
+    return unit + "s"
+
+
+def quantity(number: float) -> str:
+    """Say a number shortly: whole numbers with thousands separators, others with two digits."""
+    if number == int(number):
+        return f"{int(number):,}"
+    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.2g}"
+
+
+def signed(number: float) -> str:
+    """Say a change with its sign; no change is a plain ``0``."""
+    return f"+{quantity(number)}" if number > 0 else quantity(number)
+
+
+def size(number: float) -> str:
+    """Say *number* bytes in B, KiB, MiB or GiB."""
+    for unit in ("B", "KiB", "MiB"):
+        if abs(number) < 1024:
+            return f"{quantity(number) if unit == 'B' else format(number, '.1f')} {unit}"
+        number /= 1024
+    return f"{number:.1f} GiB"
+
+
+def listing(parts: Sequence[str]) -> str:
+    """Join *parts* as a sentence does: ``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join((", ".join(parts[:-1]), parts[-1])) if len(parts) > 1 else "".join(parts)
+
+
+def at_most(limit: int, lines: Sequence[str], *, more: int = 0) -> list[str]:
+    """Return the first *limit* lines, and say how many were left out (*more* of them before)."""
+    left_out = more + max(0, len(lines) - limit)
+    return [*lines[:limit], *([f"... and {left_out:,} more"] if left_out else [])]
+
+
+def columns(rows: Iterable[Sequence[str]], align: Callable[[int, str, int], str]) -> list[str]:
+    """Lay out *rows* in columns; ``align(column, text, width)`` pads one cell."""
+    table = [tuple(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table)]
+    return [
+        "  ".join(align(i, cell, widths[i]) for i, cell in enumerate(row)).rstrip() for row in table
+    ]

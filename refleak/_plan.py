@@ -1,0 +1,194 @@
+"""The validated, frozen parameters of a check."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from refleak import probes as _probes
+from refleak.probes import Probe
+
+MAX_ROUNDS = 2000
+"""Default bound of the rounds run in addition once something looks suspicious."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to check: made by :func:`make_plan`, which documents and validates every field."""
+
+    stab: int
+    run: int
+    probes: tuple[Probe, ...]
+    ignore: tuple[type | str, ...] = ()
+    tolerance: Mapping[str, float] = field(default_factory=dict)
+    diagnose: bool = True
+    freeze: bool = True
+    max_rounds: int = MAX_ROUNDS
+    max_seconds: float | None = None
+    known_leak: str | None = None
+    strict: bool = False
+
+
+def make_plan(
+    *,
+    stab: int = 5,
+    run: int = 4,
+    probes: str | Probe | Iterable[str | Probe] | None = None,
+    ignore: str | type | Iterable[str | type] = (),
+    tolerance: Mapping[str, float] | None = None,
+    diagnose: bool = True,
+    freeze: bool = True,
+    max_rounds: int = MAX_ROUNDS,
+    max_seconds: float | None = None,
+    known_leak: str | None = None,
+    strict: bool = False,
+) -> Plan:
+    """Validate the options of every public form.
+
+    stab: warm-up rounds, which are not judged; at least 1.
+    run: measured rounds; at least 1. A leak that happens once in every ``run`` calls is found.
+    probes: quantities to judge beside the default ones: names from :mod:`refleak.probes`
+        (``"cycles"``; ``"-file descriptors"`` leaves one out) or :class:`refleak.Probe` objects.
+    ignore: types, or their dotted names, whose growth is no leak.
+    tolerance: growth per call that is allowed, by the name of the quantity.
+    diagnose: False skips the search for origin and holders, and its rounds.
+    freeze: False does without ``gc.freeze()``, for code that works with the collector itself.
+    max_rounds: most rounds run in addition once growth looks suspicious.
+    max_seconds: most seconds these may take; None is the larger of one second and ten times
+        what the first rounds took.
+    known_leak: a reason, such as an issue's address: a leak is reported as a warning and fails
+        nothing.
+    strict: with known_leak, fail when nothing leaks any more.
+
+    Raises TypeError or ValueError, naming the argument, its value and what is allowed.
+    """
+    chosen = _probes.select(probes)
+    return Plan(
+        stab=_count("stab", stab, 1),
+        run=_count("run", run, 1),
+        probes=chosen,
+        ignore=_types(ignore),
+        tolerance=_tolerances(tolerance, chosen),
+        diagnose=_flag("diagnose", diagnose),
+        freeze=_flag("freeze", freeze),
+        max_rounds=_count("max_rounds", max_rounds, 0),
+        max_seconds=None if max_seconds is None else _number("max_seconds", max_seconds),
+        known_leak=_reason(known_leak),
+        strict=_strict(strict, known_leak),
+    )
+
+
+def _count(name: str, value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an integer, not {_show(value)}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value}")
+    return value
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {_show(value)}")
+    return value
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, not {_show(value)}")
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be a number from 0 up, not {value}")
+    return value
+
+
+def _reason(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise TypeError(f"known_leak must be a reason (text), not {_show(value)}")
+    if not value.strip():
+        raise ValueError(f"known_leak must give a reason, not {value!r}")
+    return value
+
+
+def _strict(value: object, known_leak: object) -> bool:
+    if _flag("strict", value) and known_leak is None:
+        raise ValueError("strict=True goes with known_leak='reason' only; known_leak is None")
+    return bool(value)
+
+
+def _types(value: object) -> tuple[type | str, ...]:
+    entries = [value] if isinstance(value, (str, type)) else value
+    if not isinstance(entries, Iterable):
+        raise TypeError(f"ignore must hold types or dotted type names, not {_show(value)}")
+    return tuple(_type(entry) for entry in entries)
+
+
+def _type(entry: object) -> type | str:
+    if isinstance(entry, type):
+        return entry
+    if not isinstance(entry, str):
+        raise TypeError(f"ignore must hold types or dotted type names, not {_show(entry)}")
+    return _resolve(entry)
+
+
+def _resolve(name: str) -> type:
+    """Find the type that a dotted name means; it must be importable, so that typos are noticed."""
+    import importlib
+
+    module, _, attributes = name.rpartition(".")
+    path = [attributes]
+    while True:
+        try:
+            found: Any = importlib.import_module(module or "builtins")
+            break
+        except ImportError as error:
+            module, _, attribute = module.rpartition(".")
+            if not module:
+                raise ValueError(_unknown_type(name)) from error
+            path.insert(0, attribute)
+    for attribute in path:
+        found = vars(found).get(attribute) if hasattr(found, "__dict__") else None
+    if not isinstance(found, type):
+        raise ValueError(_unknown_type(name))
+    return found
+
+
+def _unknown_type(name: str) -> str:
+    return f"ignore: no type named {name!r}; give a type or a name such as 'package.module.Class'"
+
+
+def _tolerances(value: object, probes: tuple[Probe, ...]) -> Mapping[str, float]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(
+            f"tolerance must map quantities to growth per call, such as {{'references': 1}}, "
+            f"not {_show(value)}"
+        )
+    names = [probe.name for probe in probes]
+    for name in value:
+        if name not in names:
+            raise ValueError(
+                f"tolerance: no quantity named {name!r} is judged; allowed are {', '.join(names)}"
+            )
+    return {name: _number(f"tolerance[{name!r}]", value[name]) for name in value}
+
+
+def _show(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        text = "<repr failed>"
+    return f"{text[:60]} ({type(value).__name__})"
+
+
+def check_implementation() -> None:
+    """Raise NotImplementedError on an interpreter that does not count references."""
+    name = sys.implementation.name
+    if name != "cpython":
+        raise NotImplementedError(
+            f"refleak needs CPython: {name} does not count references, so leaks cannot be told "
+            f"from garbage not collected yet"
+        )

@@ -1,0 +1,184 @@
+"""Data to text, dict and JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    from refleak._diagnosis import Diagnosis
+from refleak._format import at_most, columns, listing, plural, signed
+from refleak._verdict import Finding, NotJudged, TypeChange
+
+MOST_TYPES = 12
+"""Rows of the type table shown in the text; the report's data hold all."""
+
+MOST_DELTAS = 12
+"""Deltas shown per quantity in the text."""
+
+SCHEMA = 1
+"""Version of what :meth:`Report.to_dict` returns."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found: text and numbers only, no object of the code under test.
+
+    ``subject`` is what was checked, ``findings`` the leaking quantities, ``types`` the change
+    in instances and references by type over the measured rounds, ``rounds`` how often the subject
+    was run in all (``stab`` + ``run`` if nothing looked suspicious). ``counting`` says how
+    references were counted, ``not_judged`` what could not be judged and why, ``diagnosis`` where
+    survivors were allocated and who holds them (None without a leak or with diagnose=False).
+    """
+
+    subject: str
+    stab: int
+    run: int
+    rounds: int
+    findings: tuple[Finding, ...] = ()
+    types: tuple[TypeChange, ...] = ()
+    notes: tuple[str, ...] = ()
+    not_judged: tuple[NotJudged, ...] = ()
+    counting: str | None = None
+    diagnosis: Diagnosis | None = None
+    known_leak: str | None = None
+    judged: bool = True
+
+    @property
+    def leaking(self) -> bool:
+        """Whether anything leaks."""
+        return bool(self.findings)
+
+    def __str__(self) -> str:
+        return "\n".join(text_lines(self))
+
+    def summary(self) -> str:
+        """Return the deltas in pytest-leaks' form: ``leaked references: [2, 2, 2, 2], ...``."""
+        if not self.findings:
+            return "leaked nothing"
+        return "leaked " + ", ".join(
+            f"{finding.quantity}: {list(finding.deltas)}" for finding in self.findings
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as dicts, lists, texts and numbers, with the schema's version."""
+        return {"schema": SCHEMA, "leaking": self.leaking, **dataclasses.asdict(self)}
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """Return :meth:`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+
+def headline(report: Report) -> str:
+    """Say in one sentence, with numbers, what leaked."""
+    if not report.judged:
+        return f"{report.subject} was not judged"
+    if not report.findings:
+        return f"{report.subject} does not leak"
+    parts = [plural(finding.per_call, finding.unit) for finding in _main(report.findings)]
+    return f"{report.subject} leaked {listing(parts)} per call"
+
+
+def _main(findings: Sequence[Finding]) -> Sequence[Finding]:
+    """Leave out what only says the same again: part of another quantity, or other views of it."""
+    whole = [finding for finding in findings if finding.part_of is None]
+    views = ("objects", "container references")
+    return [finding for finding in whole if finding.quantity not in views] or whole
+
+
+def text_lines(report: Report) -> list[str]:
+    """Return the report as lines of text."""
+    lines = [headline(report)]
+    for section in (
+        _delta_lines(report.findings),
+        _type_lines(report),
+        _explanation_lines(report),
+    ):
+        if section:
+            lines += ["", *(f"  {line}" if line else "" for line in section)]
+    return lines
+
+
+def _delta_lines(findings: Sequence[Finding]) -> list[str]:
+    rows = [(finding.quantity, *_deltas(finding)) for finding in findings]
+    width = max((len(row[0]) for row in rows), default=0)
+    return [f"{row[0]:<{width}}  {' '.join(row[1:])}" for row in rows]
+
+
+def _deltas(finding: Finding) -> list[str]:
+    shown = [signed(delta) for delta in finding.deltas]
+    shown = [*shown[:MOST_DELTAS], "..."] if len(shown) > MOST_DELTAS else shown
+    return [*shown, f"(with the {finding.part_of})"] if finding.part_of else shown
+
+
+def _type_lines(report: Report) -> list[str]:
+    if not report.findings or not report.types:
+        return []
+    rows = [
+        (change.name, signed(change.instances), signed(change.references))
+        for change in report.types
+    ]
+    total = (
+        "total",
+        signed(sum(change.instances for change in report.types)),
+        signed(sum(change.references for change in report.types)),
+    )
+    table = columns([("type/class", "insts", "refs"), *rows[:MOST_TYPES], total], _align)
+    head = f"{table[0]}    (change over {plural(report.run, 'measured round')})"
+    rule = "-" * max(map(len, table))
+    more = at_most(0, rows[MOST_TYPES:])
+    return [head, rule, *table[1:-1], *more, rule, table[-1], *_difference(report)]
+
+
+def _align(column: int, text: str, width: int) -> str:
+    return text.ljust(width) if column == 0 else text.rjust(max(width, 5))
+
+
+def _difference(report: Report) -> list[str]:
+    """Say why the table's total is not the references' growth, where it is not."""
+    references = [f for f in report.findings if f.quantity == "references"]
+    total = sum(change.references for change in report.types)
+    if not references or sum(references[0].deltas) == total:
+        return []
+    return [
+        f"(references grew by {signed(sum(references[0].deltas))}: the table cannot see those that "
+        f"only C code holds, such as the key tables of classes)"
+    ]
+
+
+def _explanation_lines(report: Report) -> list[str]:
+    rows: list[tuple[str, str]] = []
+    if report.diagnosis is not None:
+        rows += report.diagnosis.rows()
+    if report.findings and not _memory_grows(report):
+        rows.append(("Kind", "no memory grows, only reference counts do"))
+    if report.known_leak:
+        rows.append(("Known leak", report.known_leak))
+    rows.append(("Rounds", _rounds(report)))
+    if report.counting:
+        rows.append(("Counted by", report.counting))
+    rows += [("Note", note) for note in report.notes]
+    rows += [("Not judged", f"{entry.quantity}: {entry.reason}") for entry in report.not_judged]
+    return [f"{label:<13}{text}".rstrip() for label, text in _once_labelled(rows)]
+
+
+def _once_labelled(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Leave a label out where the row above has the same."""
+    labels = [""] + [label for label, _ in rows]
+    return [
+        ("" if label == above else label, text) for above, (label, text) in zip(labels, rows)
+    ]
+
+
+def _memory_grows(report: Report) -> bool:
+    return any(finding.quantity not in ("references",) for finding in report.findings)
+
+
+def _rounds(report: Report) -> str:
+    further = report.rounds - report.stab - report.run
+    text = f"{report.stab} warm-up, {report.run} measured"
+    return f"{text}, {further:,} more to be sure" if further > 0 else text

@@ -1,0 +1,370 @@
+"""Yield a round, settle, read: the one generator behind every public form.
+
+It never calls the code under test. Each ``yield`` means "run it once now", so that a sync and an
+async driver, a loop and a test framework's adapter share it. Closing it, as an exception in the
+code under test does, puts the interpreter's state back.
+
+Between two readings nothing may be allocated that is still there at the second: all numbers go to
+preallocated arrays (:mod:`refleak._readings`), and value objects are made after the last round.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import time
+from array import array
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from operator import length_hint
+
+from refleak import _census
+from refleak._caches import clear_caches
+from refleak._census import TypeCount
+from refleak._plan import Plan
+from refleak._readings import Series, Windows, column
+from refleak._rules import RULES, Rule, Verdict, Window, drop, judge, rising
+from refleak._settle import Frozen, collect, settle
+from refleak.probes import Probe
+
+Rounds = Generator[None, None, None]
+
+Progress = Callable[[int, str], None]
+"""Called before each round with its number and what it is for."""
+
+EXTRA_SECONDS = 1.0
+EXTRA_FACTOR = 10
+"""Default bound in time: the larger of a second and ten times what the first rounds took."""
+
+EXTRA_MEMORY = 256 * 1024 * 1024
+"""Bytes that further rounds may be expected to add to the process."""
+
+MOST_WINDOWS = 40
+"""Windows double, so this many are more than any bound in time allows."""
+
+IDLE_SECONDS = 0.25
+"""Longest look at what changes while the code under test is not running."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The raw numbers of a check.
+
+    ``measured`` are the deltas of each quantity over the measured rounds, ``windows`` all that
+    came after them because something looked suspicious (the first is again ``run`` rounds, with
+    every quantity read after each: ``confirmed``). ``idle`` is the change per round's time of
+    quantities which change while nothing is called; ``stopped`` the bound that ended it.
+    """
+
+    rounds: int
+    measured: Mapping[str, tuple[int, ...]]
+    warm_up: Mapping[str, tuple[int, ...]]
+    confirmed: Mapping[str, tuple[int, ...]] | None = None
+    windows: Mapping[str, Sequence[Window]] = field(default_factory=dict)
+    types: tuple[Mapping[str, TypeCount], Mapping[str, TypeCount]] | None = None
+    idle: Mapping[str, float] = field(default_factory=dict)
+    stopped: str | None = None
+    frozen_before: bool = False
+
+
+def rule_of(probe: Probe) -> Rule:
+    """Return the rule that a probe names; "count" where it names none."""
+    return RULES[getattr(probe, "rule", "count")]
+
+
+def reads_each_round(probe: Probe) -> bool:
+    """Tell whether a probe is cheap enough to be read after every round."""
+    return bool(getattr(probe, "each_round", True))
+
+
+def judge_windows(
+    probe: Probe,
+    windows: Sequence[Window],
+    confirmed: Sequence[int],
+    plan: Plan,
+    *,
+    exhausted: bool,
+) -> Verdict:
+    """Judge a quantity by its windows, less what the plan tolerates."""
+    allowed = plan.tolerance.get(probe.name, 0)
+    beyond = [Window(window.rounds, window.growth - allowed * window.rounds) for window in windows]
+    return judge(
+        beyond, rule_of(probe), run=plan.run, noise=drop(confirmed), exhausted=exhausted
+    )
+
+
+def run_rounds(
+    plan: Plan, probes: Sequence[Probe], progress: Progress | None = None
+) -> Generator[None, None, Evidence]:
+    """Run warm-up and measured rounds, and further ones as long as doubt remains."""
+    first = _FirstRounds(plan, probes, progress)
+    started = time.monotonic()
+    try:
+        yield from first.rounds()
+    finally:
+        first.frozen.thaw()
+    if not first.suspicious():
+        return first.evidence()
+    seconds = plan.max_seconds
+    if seconds is None:
+        seconds = max(EXTRA_SECONDS, EXTRA_FACTOR * (time.monotonic() - started))
+    further = _FurtherRounds(plan, probes, progress, seconds)
+    yield from further.rounds()
+    return further.evidence(first.evidence())
+
+
+class _Rounds:
+    """What both kinds of rounds share: counting them."""
+
+    def __init__(self, plan: Plan, probes: Sequence[Probe], progress: Progress | None) -> None:
+        self._plan = plan
+        self._probes = probes
+        self._progress = progress
+        self._number = column(1)
+
+    def _once(self, phase: str) -> Rounds:
+        self._number[0] += 1
+        if self._progress is not None:
+            self._progress(self._number[0], phase)
+        yield
+
+
+class _FirstRounds(_Rounds):
+    """The first stab + run rounds: on a frozen heap, at full speed.
+
+    After each round the cheap quantities are read; those that need a pass over the heap only
+    before and after them all, as a fingerprint.
+    """
+
+    def __init__(self, plan: Plan, probes: Sequence[Probe], progress: Progress | None) -> None:
+        super().__init__(plan, probes, progress)
+        light = [probe for probe in probes if reads_each_round(probe)]
+        heavy = [probe for probe in probes if not reads_each_round(probe)]
+        self.frozen = Frozen()
+        self._may_freeze = plan.freeze and Frozen.possible()
+        self._light = Series(light, plan.run + 1)
+        self._warm = Series(light, plan.stab)
+        self._ends = Series(heavy, 3, heap=_census.drift)
+        self._drifted = False
+
+    def rounds(self) -> Rounds:
+        collect()
+        self._freeze()
+        for _ in repeat(None, self._plan.stab - 1):
+            yield from self._warm_up()
+        # The last warm-up round runs on top of the baseline: what it replaces is the state that
+        # earlier ones left behind, which nobody frees while it is frozen.
+        if self._plan.stab > 1:
+            self._baseline()
+            yield from self._warm_up()
+        else:
+            yield from self._warm_up()
+            self._baseline()
+        self._light.read()
+        for _ in repeat(None, self._plan.run):
+            yield from self._once("measured")
+            settle()
+            self._light.read()
+        self.frozen.thaw()
+        self._drifted = self._drift()
+
+    def _warm_up(self) -> Rounds:
+        yield from self._once("warm-up")
+        settle()
+        self._warm.read()
+
+    def _baseline(self) -> None:
+        self.frozen.thaw()
+        self._ends.read()
+        self._freeze()
+        settle()
+
+    def _freeze(self) -> None:
+        if self._may_freeze:
+            self.frozen.freeze()
+
+    def _drift(self) -> bool:
+        """Tell whether the heap drifted, but for garbage that the freeze had kept."""
+        self._ends.read()
+        if not any(self._ends.change(0, 1).values()):
+            return False
+        settle()
+        self._ends.read()
+        return any(self._ends.change(0, 2).values())
+
+    def suspicious(self) -> bool:
+        return self._drifted or any(map(rising, self._light.deltas().values()))
+
+    def evidence(self) -> Evidence:
+        unread = dict.fromkeys(self._ends.change(0, 0), (0,) * self._plan.run)
+        return Evidence(
+            rounds=self._number[0],
+            measured={**self._light.deltas(), **unread},
+            warm_up=self._warm.deltas(),
+            frozen_before=self._plan.freeze and not self._may_freeze,
+        )
+
+
+class _FurtherRounds(_Rounds):
+    """Rounds run in doubt: nothing frozen, every quantity exact, known caches cleared."""
+
+    def __init__(
+        self, plan: Plan, probes: Sequence[Probe], progress: Progress | None, seconds: float
+    ) -> None:
+        super().__init__(plan, probes, progress)
+        self._series = Series(probes, plan.run + 1 + 2 * MOST_WINDOWS)
+        self._windows = Windows(MOST_WINDOWS)
+        self._bounds = _Bounds(plan.max_rounds, seconds)
+        # Pickled, a count by type is one untracked object, as its placeholder is: anything else
+        # would show up in the readings, and the first count in the second.
+        self._types = [bytes(1000), bytes(1001)]
+        self._seconds = array("d", [0.0])
+
+    def rounds(self) -> Rounds:
+        """Repeat the measured rounds, then run windows that double, until all is decided.
+
+        The only reading is here: at the same depth, with the same locals, every time.
+        """
+        length = column(1)
+        while self._advance(length):
+            yield from self._batch(length)
+            self._rest()
+            self._series.read()
+
+    def _advance(self, length: array[int]) -> bool:
+        """Note what the last reading ended; set how many rounds to run before the next one."""
+        number, run = self._series.last, self._plan.run
+        if number > 0:
+            self._bounds.spend(length[0], self._seconds[0])
+        if number < run:
+            length[0] = int(number >= 0)
+            if number < 0:
+                self._count_types(0)  # the first time makes what later ones reuse
+                self._count_types(0)
+            return True
+        if number == run:
+            self._count_types(1)
+            self._windows.add(run, number)
+            length[0] = run
+        else:
+            self._windows.add(length[0], number)
+            self._idle(length[0])
+        length[0] = 0 if self._decided() else self._bounds.allow(2 * length[0])
+        return length[0] > 0
+
+    def _count_types(self, number: int) -> None:
+        self._rest()
+        self._types[number] = pickle.dumps(_census.by_type())
+
+    def _batch(self, length: array[int]) -> Rounds:
+        """Run so many rounds, or as many as the time allows; leave the number in *length*."""
+        todo = repeat(None, length[0])
+        until = time.monotonic() + self._bounds.seconds_left()
+        began = time.monotonic()
+        for _ in todo:
+            yield from self._once("further")
+            if time.monotonic() > until and length[0] - length_hint(todo) >= self._plan.run:
+                break
+        length[0] -= length_hint(todo)
+        self._seconds[0] = time.monotonic() - began
+
+    def _idle(self, rounds: int) -> None:
+        """Where other threads run, take a reading after calling nothing for a while."""
+        if not other_threads():
+            return
+        began = time.monotonic()
+        time.sleep(min(self._seconds[0], IDLE_SECONDS))
+        self._rest()
+        self._series.read()
+        self._windows.add_idle((time.monotonic() - began) / (self._seconds[0] / rounds))
+
+    def _rest(self) -> None:
+        clear_caches()
+        settle()
+
+    def _decided(self) -> bool:
+        """Tell whether more rounds cannot add to the verdict, or would do harm.
+
+        A leaking resource ends them: hundreds of descriptors or threads would harm the process.
+        """
+        growth = self._windows.growth(self._series)
+        confirmed = self._series.deltas(self._plan.run)
+        verdicts = [
+            (rule_of(probe), judge_windows(
+                probe, growth[probe.name], confirmed[probe.name], self._plan, exhausted=False
+            ))
+            for probe in self._probes
+        ]
+        if any(rule.enough and verdict is Verdict.LEAKING for rule, verdict in verdicts):
+            return True
+        return all(verdict is not Verdict.SUSPICIOUS for _, verdict in verdicts)
+
+    def evidence(self, first: Evidence) -> Evidence:
+        return Evidence(
+            rounds=first.rounds + self._number[0],
+            measured=first.measured,
+            warm_up=first.warm_up,
+            confirmed=self._series.deltas(self._plan.run),
+            windows=self._windows.growth(self._series),
+            types=(pickle.loads(self._types[0]), pickle.loads(self._types[1])),
+            idle=self._windows.idle_rates(self._series),
+            stopped=self._bounds.reached,
+            frozen_before=first.frozen_before,
+        )
+
+
+def other_threads() -> bool:
+    """Tell whether Python code of another thread may run beside the code under test."""
+    return len(sys._current_frames()) > 1
+
+
+def resident_memory() -> int:
+    """Return the bytes of memory in use by the process, 0 where they cannot be had cheaply."""
+    try:
+        file = os.open("/proc/self/statm", os.O_RDONLY)
+    except OSError:
+        return 0
+    try:
+        return int(os.read(file, 100).split()[1]) * 4096
+    finally:
+        os.close(file)
+
+
+class _Bounds:
+    """How many further rounds may be run: in number, in time and in memory.
+
+    The time is that of the rounds alone: a reading's is the same however fast the subject is,
+    and would make the verdict depend on how busy the machine is.
+    """
+
+    def __init__(self, rounds: int, seconds: float) -> None:
+        self._most_rounds, self._most_seconds = rounds, seconds
+        self._memory = resident_memory()
+        self._rounds = column(1)
+        self._seconds = array("d", [0.0])
+        self.reached: str | None = None
+
+    def allow(self, rounds: int) -> int:
+        """Return how many of *rounds* more can be run, 0 when a bound is reached."""
+        left = self._most_rounds - self._rounds[0]
+        grown = max(1, resident_memory() - self._memory)
+        if self.seconds_left() <= 0:
+            self.reached = f"{self._most_seconds:.3g} seconds"
+        elif left < rounds // 2:
+            self.reached = f"{self._most_rounds:,} rounds"
+        elif grown / self._rounds[0] * rounds > EXTRA_MEMORY - grown:
+            self.reached = f"{EXTRA_MEMORY // 1024**2} MiB of growth"
+        else:
+            return min(left, rounds)
+        return 0
+
+    def seconds_left(self) -> float:
+        """Return how many seconds further rounds may take."""
+        return self._most_seconds - self._seconds[0]
+
+    def spend(self, rounds: int, seconds: float) -> None:
+        """Count rounds that were run, and the time they took."""
+        self._rounds[0] += rounds
+        self._seconds[0] += seconds

@@ -1,0 +1,176 @@
+"""Readings and rules make findings, and what was not judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from refleak._census import TypeCount
+from refleak._format import plural, quantity
+from refleak._plan import Plan
+from refleak._rounds import Evidence, judge_windows
+from refleak._rules import Verdict, Window, drop, rising, settled_at
+from refleak.probes import Probe
+
+BACKGROUND = 0.25
+"""Share of a leak's rate that may be background before it can no longer be judged."""
+
+EXPLAINED = {
+    "native heap": ("memory blocks", "objects", "threads"),
+    "anonymous mappings": ("native heap", "memory blocks", "threads"),
+}
+"""Quantities whose growth is part of another's: reported as one leak, not two."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One quantity that leaks.
+
+    ``deltas`` are its changes over the measured rounds, ``per_call`` its growth per call over all
+    ``rounds`` that were run to be sure. ``part_of`` names the quantity whose growth this one's is
+    part of, such as the native heap's with leaking objects.
+    """
+
+    quantity: str
+    unit: str
+    deltas: tuple[int, ...]
+    per_call: float
+    rounds: int
+    part_of: str | None = None
+
+
+@dataclass(frozen=True)
+class NotJudged:
+    """A quantity that could not be judged here, and the reason in a sentence."""
+
+    quantity: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class TypeChange:
+    """Change in instances of a type and in references to them over the measured rounds."""
+
+    name: str
+    instances: int
+    references: int
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that the numbers say."""
+
+    leaking: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    not_judged: tuple[NotJudged, ...]
+
+
+def find(
+    plan: Plan, probes: Sequence[Probe], evidence: Evidence, not_judged: Sequence[NotJudged]
+) -> Findings:
+    """Judge every quantity by the evidence; *not_judged* are those that were not even read."""
+    leaking: list[Finding] = []
+    notes: list[str] = []
+    unjudged = list(not_judged)
+    if evidence.confirmed is not None:
+        for probe in probes:
+            _judge(probe, plan, evidence, evidence.confirmed, leaking, notes, unjudged)
+    return Findings(tuple(_merged(leaking)), tuple(notes), tuple(unjudged))
+
+
+def _judge(
+    probe: Probe,
+    plan: Plan,
+    evidence: Evidence,
+    confirmed: Mapping[str, tuple[int, ...]],
+    leaking: list[Finding],
+    notes: list[str],
+    unjudged: list[NotJudged],
+) -> None:
+    name = probe.name
+    windows, deltas = evidence.windows[name], confirmed[name]
+    verdict = judge_windows(probe, windows, deltas, plan, exhausted=True)
+    background = evidence.idle.get(name, 0.0)
+    per_call = _per_call(windows, deltas)
+    if verdict is Verdict.CLEAN:
+        notes.extend(_settled(probe, plan, evidence, windows, deltas))
+    elif background > BACKGROUND * per_call:
+        unjudged.append(
+            NotJudged(
+                name,
+                f"other threads change it by {plural(background, probe.unit)} in the time of a "
+                f"call, while nothing is called",
+            )
+        )
+    elif verdict is Verdict.SUSPICIOUS:
+        notes.append(_doubt(probe, windows, evidence.stopped))
+    else:
+        rounds = sum(window.rounds for window in windows)
+        leaking.append(Finding(name, probe.unit, deltas, per_call, rounds))
+
+
+def _per_call(windows: Sequence[Window], deltas: Sequence[int]) -> float:
+    if len(set(deltas)) == 1:
+        return float(deltas[0])
+    return round(windows[-1].rate, 4)
+
+
+def _settled(
+    probe: Probe,
+    plan: Plan,
+    evidence: Evidence,
+    windows: Sequence[Window],
+    deltas: Sequence[int],
+) -> list[str]:
+    grew = rising(evidence.measured[probe.name]) or rising(deltas)
+    last = settled_at(windows, run=plan.run, noise=drop(deltas))
+    if not grew or last is None:
+        return []
+    rounds = plan.stab + plan.run + sum(window.rounds for window in windows[: last + 1])
+    return [f"{probe.name}: growth stopped; settled within {rounds:,} rounds"]
+
+
+def _doubt(probe: Probe, windows: Sequence[Window], stopped: str | None) -> str:
+    last = windows[-1]
+    bound = f" (the bound of {stopped} was reached)" if stopped else ""
+    return (
+        f"{probe.name}: grew by {plural(last.growth, probe.unit)} in the last "
+        f"{quantity(last.rounds)} rounds, but not at a steady rate as a leak does{bound}"
+    )
+
+
+def _merged(leaking: Sequence[Finding]) -> list[Finding]:
+    names = {finding.quantity for finding in leaking}
+    return [
+        Finding(
+            finding.quantity,
+            finding.unit,
+            finding.deltas,
+            finding.per_call,
+            finding.rounds,
+            next((whole for whole in EXPLAINED.get(finding.quantity, ()) if whole in names), None),
+        )
+        for finding in leaking
+    ]
+
+
+def type_changes(evidence: Evidence) -> tuple[TypeChange, ...]:
+    """Return the types whose instances or references changed, largest change first."""
+    if evidence.types is None:
+        return ()
+    before, after = evidence.types
+    nothing = TypeCount(0, 0)
+    changes = [
+        TypeChange(
+            name,
+            after.get(name, nothing).instances - before.get(name, nothing).instances,
+            after.get(name, nothing).references - before.get(name, nothing).references,
+        )
+        for name in {**before, **after}
+    ]
+    return tuple(
+        sorted(
+            (change for change in changes if change.instances or change.references),
+            key=lambda change: (-abs(change.references), -abs(change.instances), change.name),
+        )
+    )
