@@ -1,0 +1,231 @@
+"""What leaked, where it was allocated, who holds it: order and budget of the search."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from refleak import _origins
+from refleak._groups import MAX_GROUPS, Calls, Groups, Survivors, gained_items
+from refleak._holders import Filling, Hidden, Search, Unaccounted
+from refleak._native import Suspects
+from refleak._origins import Origin
+from refleak._survivors import MAX_NEWCOMERS, Baseline, Grown, Level, Population, population
+
+BATCHES = 2
+"""Periods in the first batch of rounds: growth must show in it and again in the second."""
+
+TRACED = 3
+"""Periods traced, at least, after the first traced one, which may fill what is replaced later."""
+
+MAX_SECONDS = 10.0
+"""Default time limit of a diagnosis, its rounds included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What a leak is made of: text and numbers, no object of the code under test.
+
+    ``calls`` were made for it, and ``traced`` of them under tracemalloc. ``only_bounded`` and
+    ``only_ignored`` say that all growth found is held by containers of bounded size, or is of
+    ignored types: both are False when nothing was found or the search stopped early.
+    """
+
+    calls: int
+    traced: int
+    survivors: tuple[Survivors, ...] = ()
+    unaccounted: tuple[Unaccounted, ...] = ()
+    origins: tuple[Origin, ...] = ()
+    filling: tuple[Filling, ...] = ()
+    more: int = 0
+    only_bounded: bool = False
+    only_ignored: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def _nothing_ignored(_: type) -> bool:
+    return False
+
+
+def diagnose(
+    *,
+    settle: Callable[[], None],
+    rounds: int = 4,
+    period: int = 1,
+    max_seconds: float = MAX_SECONDS,
+    own: Iterable[object] = (),
+    ignored: Callable[[type], bool] = _nothing_ignored,
+) -> Generator[None, None, Diagnosis]:
+    """Find out what leaks; each ``yield`` asks for one more call of the code under test.
+
+    settle: brings the interpreter to rest before the heap is looked at.
+    rounds: calls traced, at least.
+    period: the leak happens at least once in that many calls; rounds are multiples of it.
+    max_seconds: time limit, for the calls and the search together.
+    own: objects that are not to be shown as holders or survivors: the caller's.
+    ignored: tells the types whose growth is no leak.
+
+    Survivors are objects that the baseline does not have, told by numbers from state that each
+    call replaces: what leaks gets more from batch to batch. The state of the collector and of
+    tracemalloc is as before when the generator ends or is closed.
+    """
+    search = _Diagnosis(settle, max_seconds, own, ignored)
+    try:
+        return (yield from search.run(rounds, max(period, 1)))
+    finally:
+        search.close()
+
+
+class _Budget:
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._start = time.monotonic()
+        self.stopped = False
+
+    def late(self, share: float = 1.0) -> bool:
+        """Tell whether a share of the time is over, and remember when all of it is."""
+        late = time.monotonic() - self._start > self.seconds * share
+        self.stopped = self.stopped or (late and share == 1.0)
+        return late
+
+
+class _Diagnosis:
+    """The state of one diagnosis: what must be put back, and what must be let go."""
+
+    def __init__(
+        self,
+        settle: Callable[[], None],
+        seconds: float,
+        own: Iterable[object],
+        ignored: Callable[[type], bool],
+    ) -> None:
+        self._settle = settle
+        self._ignored = ignored
+        self._hidden = Hidden(own)
+        self._budget = _Budget(seconds)
+        self._baseline: Baseline | None = None
+        self._tracing = _origins.Tracing()
+        self._calls = 0
+
+    def close(self) -> None:
+        """Put the interpreter's state back and let go of every object."""
+        self._tracing.stop()
+        if self._baseline is not None:
+            self._baseline.thaw()
+            self._baseline = None
+
+    def run(self, rounds: int, period: int) -> Generator[None, None, Diagnosis]:
+        """Run the batches, take the heap's levels between them, and search at the end."""
+        self._settle()
+        baseline = self._baseline = Baseline(self._hidden)
+        first = baseline.level()
+        baseline.freeze()
+
+        early = yield from self._call(BATCHES * period, period, 0.4)
+        self._settle()
+        before = baseline.level()
+        least_early = max(1, early // period)
+        suspects = Suspects(baseline, first, before, least_early)
+        earlier = self._count(baseline.newcomers(), suspects)
+
+        self._tracing.start()
+        warm = yield from self._call(period, period, 0.5)
+        self._settle()
+        blocks = _origins.allocated()
+        self._hidden.add(blocks)
+        traced = yield from self._call(_multiple(max(rounds, TRACED * period), period), period, 0.7)
+        self._settle()
+        after = baseline.level()
+        tracked = baseline.newcomers()
+        self._hidden.add(tracked)
+        late = warm + traced
+        calls = Calls(self._calls, late, least_early, max(1, late // period))
+        grown = baseline.grown((first, before, after), (least_early, calls.least_late))
+        groups = Groups(
+            baseline,
+            Search(self._hidden, self._budget.late),
+            self._hidden,
+            calls,
+            self._ignored,
+        )
+        groups.trace(tracked, grown, earlier)
+        origins = _origins.growth(
+            blocks, _origins.allocated(), calls=traced, least=max(1, traced // period)
+        )
+        self._tracing.stop()
+        baseline.thaw()
+
+        left_out = max(0, len(tracked) - MAX_NEWCOMERS)
+        del tracked[MAX_NEWCOMERS:]
+        new = baseline.with_leaves(tracked)
+        later = population(new)
+        self._hidden.add(new, later, *later)
+        unaccounted = suspects.unaccounted(
+            new, (earlier, later), after, calls=late, least=calls.least_late, ignored=self._ignored
+        )
+        new = baseline.with_leaves(tracked, _gained(grown))
+        self._hidden.add(new)
+        groups.search(new, grown, (earlier, later))
+        return self._told(groups, unaccounted, origins, traced, left_out)
+
+    def _count(self, tracked: list[Any], suspects: Suspects) -> Population:
+        assert self._baseline is not None
+        new = self._baseline.with_leaves(tracked[:MAX_NEWCOMERS])
+        suspects.count(new)
+        counted = population(new)
+        self._hidden.add(counted, *counted)
+        return counted
+
+    def _call(self, number: int, period: int, share: float) -> Generator[None, None, int]:
+        """Ask for *number* calls, or for fewer, at least one period, when time gets short."""
+        for done in range(number):
+            short = done >= period and done % period == 0 and self._budget.late(share)
+            if short or self._budget.late():
+                return done
+            yield
+            self._calls += 1
+        return number
+
+    def _told(
+        self,
+        groups: Groups,
+        unaccounted: list[Unaccounted],
+        origins: tuple[Origin, ...],
+        traced: int,
+        left_out: int,
+    ) -> Diagnosis:
+        survivors = sorted(groups.found, key=lambda group: -group.per_call)
+        natives = [*groups.natives, *unaccounted]
+        every: list[Survivors | Unaccounted] = [*survivors, *natives]
+        complete = bool(every) and not (self._budget.stopped or groups.left_out or left_out)
+        more = [len(survivors) - MAX_GROUPS, len(natives) - MAX_GROUPS, groups.left_out]
+        notes = []
+        if self._budget.stopped:
+            notes.append(
+                f"the search for origin and holders stopped early, at its limit of "
+                f"{self._budget.seconds:g} seconds after {self._calls} calls"
+            )
+        if left_out:
+            notes.append(f"{left_out:,} of the new objects were not looked at")
+        return Diagnosis(
+            calls=self._calls,
+            traced=traced,
+            survivors=tuple(survivors[:MAX_GROUPS]),
+            unaccounted=tuple(natives[:MAX_GROUPS]),
+            origins=origins[: _origins.MAX_ORIGINS],
+            filling=tuple(groups.filling),
+            more=sum(max(0, number) for number in more),
+            only_bounded=complete and not natives and all(each.bounded for each in survivors),
+            only_ignored=complete and all(each.ignored for each in every),
+            notes=tuple(notes),
+        )
+
+
+def _multiple(number: int, period: int) -> int:
+    return -(-number // period) * period
+
+
+def _gained(grown: list[Grown]) -> list[Any]:
+    return [obj for each in grown[: 2 * MAX_GROUPS] for obj in gained_items(each)]

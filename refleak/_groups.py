@@ -1,0 +1,379 @@
+"""Survivors grouped by what holds them."""
+
+from __future__ import annotations
+
+import gc
+import types
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import _lru_cache_wrapper
+from itertools import islice
+from typing import Any
+
+from refleak import _origins
+from refleak._format import quantity, type_name
+from refleak._holders import Filling, Hidden, Holder, Path, Search, Unaccounted, bound, items
+from refleak._names import describe, function_name, is_a
+from refleak._origins import Origin
+from refleak._survivors import Baseline, Graph, Grown, Population, tally
+
+MAX_GROUPS = 8
+"""Groups of survivors explained; the report says how many more there are."""
+
+MAX_KINDS = 5
+"""Kinds of objects named in one group of survivors."""
+
+MAX_SAMPLES = 4_000
+"""Survivors whose traceback is looked up."""
+
+MAX_ITEMS = 100_000
+"""Items of a grown container looked at one by one; of larger ones, the last that it gained."""
+
+LRU_REFERENCES = 3
+"""References a bounded lru_cache gains with each entry: the key, the result, the link's type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gained:
+    """Objects of one kind that stay: the name of the kind, and how many per call."""
+
+    name: str
+    per_call: float
+
+    def __str__(self) -> str:
+        return self.name if self.per_call == 1 else f"{quantity(self.per_call)} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Survivors:
+    """Objects that one holder keeps alive.
+
+    ``kinds`` are what the holder gains itself, the most telling first, ``inner`` what those hold
+    in turn. ``also`` are further holders of the same objects. ``bounded``: the holder has a
+    limit; ``ignored``: all of it is of ignored types, or held by an object of one.
+    """
+
+    kinds: tuple[Gained, ...]
+    inner: tuple[Gained, ...]
+    holder: Holder
+    also: tuple[Holder, ...] = ()
+    origins: tuple[Origin, ...] = ()
+    bounded: bool = False
+    ignored: bool = False
+
+    @property
+    def per_call(self) -> float:
+        """Survivors per call, those held by others included."""
+        return sum(kind.per_call for kind in (*self.kinds, *self.inner))
+
+    @property
+    def held_by(self) -> str:
+        """The chain as a line: root, path, container, survivor."""
+        return " -> ".join([str(self.holder), *(kind.name for kind in self.kinds[:1])])
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """How many calls were made, and how much growth they must show at least.
+
+    ``total`` since the baseline, ``late`` since the population counted midway; a leak has gained
+    at least ``least_early`` before that moment and ``least_late`` after it.
+    """
+
+    total: int
+    late: int
+    least_early: int
+    least_late: int
+
+
+def gained_items(grown: Grown) -> list[Any]:
+    """Return the objects a container gained, as far as its order tells, or all that it holds."""
+    obj, gain = grown.obj, grown.after - grown.first
+    held = [] if is_a(obj, types.ModuleType) else gc.get_referents(obj)
+    if is_a(obj, dict):
+        held += list(dict.keys(obj))  # text keys are not shown to the collector
+    if len(held) <= MAX_ITEMS:
+        return held
+    return held[:gain] + held[-gain:] if is_a(obj, list) else held[-2 * gain :]
+
+
+class Groups:
+    """Finds the groups of survivors: first by the containers that grew, then by the rest."""
+
+    def __init__(
+        self,
+        baseline: Baseline,
+        search: Search,
+        hidden: Hidden,
+        calls: Calls,
+        ignored: Callable[[type], bool],
+    ) -> None:
+        self._baseline = baseline
+        self._search = search
+        self._hidden = hidden
+        self._calls = calls
+        self._ignored = ignored
+        self._traces: dict[int, _origins.Frames] = {}
+        self.found: list[Survivors] = []
+        self.natives: list[Unaccounted] = []
+        self.filling: list[Filling] = []
+        self.left_out = 0
+        hidden.add(self._traces)
+
+    def trace(self, tracked: list[Any], grown: list[Grown], earlier: Population) -> None:
+        """Look up where a sample of the new objects was allocated, while it is known."""
+        recent = [obj for obj in tracked if id(obj) not in earlier.ids]
+        samples = recent[:: len(recent) // MAX_SAMPLES + 1]
+        for each in grown[:MAX_GROUPS]:
+            gained = gained_items(each)
+            samples += gained[:: len(gained) // MAX_SAMPLES + 1]
+        for obj in samples:
+            frames = _origins.origin_of(obj)
+            if frames:
+                self._traces[id(obj)] = frames
+
+    def search(self, new: list[Any], grown: list[Grown], populations: tuple[Population, Population]) -> None:
+        """Group *new* objects; *grown* are the old containers that gained items."""
+        graph = Graph(new, self._hidden)
+        known = bytearray(len(graph.objs))
+        self._by_container(graph, known, self._unfolded(grown))
+        self._by_type(graph, known, *populations)
+
+    def _unfolded(self, grown: list[Grown]) -> list[Grown]:
+        """Leave out the dicts of bounded lru_caches: the cache is the container."""
+        inner = {
+            id(part)
+            for each in grown
+            if type(each.obj) is _lru_cache_wrapper
+            for part in gc.get_referents(each.obj)
+            if type(part) is dict
+        }
+        return [each for each in grown if id(each.obj) not in inner]
+
+    def _by_container(self, graph: Graph, known: bytearray, grown: list[Grown]) -> None:
+        owner: dict[int, int] = {}
+        for number, each in enumerate(grown):
+            gained = gained_items(each)
+            direct = graph.places(gained)
+            owners = {owner[place] for place in direct if place in owner}
+            if direct and len(owners) == 1 and all(place in owner for place in direct):
+                self._add_holder(owners.pop(), each)
+                continue
+            if number >= 2 * MAX_GROUPS or self._search.late():
+                self.left_out += 1
+                continue
+            inner = set(graph.below(direct, known)).difference(direct)
+            kinds, tops = self._kinds(graph, direct, each, gained)
+            path = self._path(each.obj, graph)
+            holder = _holder(each, path, self._calls.late)
+            limit = bound(each.obj)
+            if limit is not None and limit[0] < limit[1]:
+                self.filling.append(Filling(_bounded_name(each.obj, holder), *limit))
+            owner.update((place, len(self.found)) for place in direct)
+            self.found.append(
+                Survivors(
+                    kinds=kinds,
+                    inner=self._inner(graph, inner),
+                    holder=holder,
+                    origins=self._origins(graph, direct, inner),
+                    bounded=limit is not None,
+                    ignored=self._all_ignored(tops, path),
+                )
+            )
+
+    def _add_holder(self, number: int, grown: Grown) -> None:
+        group = self.found[number]
+        if len(group.also) < 2 and not self._search.late():
+            path = self._search.path(grown.obj, lambda _: False)
+            also = (*group.also, _holder(grown, path, self._calls.late))
+            self.found[number] = replace_also(group, also)
+
+    def _path(self, obj: object, graph: Graph) -> Path:
+        return self._search.path(obj, graph.__contains__)
+
+    def _kinds(
+        self, graph: Graph, direct: list[int], grown: Grown, gained: list[Any]
+    ) -> tuple[tuple[Gained, ...], list[Any]]:
+        """Name what a container gained: new objects, or old ones that it holds once more."""
+        least = self._calls.least_early + self._calls.least_late
+        objs = [graph.objs[place] for place in direct]
+        if len(objs) < least:
+            gain = grown.after - grown.first
+            objs = gained[:gain] if is_a(grown.obj, list) else gained[-gain:]
+        return self._named(objs, least), objs
+
+    def _named(self, objs: list[Any], least: int) -> tuple[Gained, ...]:
+        counts = tally(_kind(obj) for obj in objs)
+        common = [(name, count) for name, count in counts.items() if count >= least]
+        if not common:
+            by_type = tally(type_name(type(obj)) for obj in objs)
+            common = [(name, count) for name, count in by_type.items() if count >= least]
+        common.sort(key=lambda item: (item[0] in _PLAIN, -item[1]))
+        total = max(self._calls.total, 1)
+        return tuple(Gained(name, count / total) for name, count in common[:MAX_KINDS])
+
+    def _inner(self, graph: Graph, places: Iterable[int]) -> tuple[Gained, ...]:
+        objs = [graph.objs[place] for place in places]
+        return self._named(objs, self._calls.least_early + self._calls.least_late)
+
+    def _origins(
+        self, graph: Graph, direct: Iterable[int], inner: Iterable[int]
+    ) -> tuple[Origin, ...]:
+        for places in (direct, inner):
+            ids = [id(graph.objs[place]) for place in places]
+            frames = [self._traces[key] for key in ids if key in self._traces]
+            if frames:
+                rate = len(ids) / max(self._calls.total, 1)
+                found = _origins.of_objects(frames, len(frames) / rate)
+                return found[: _origins.MAX_ORIGINS]
+        return ()
+
+    def _all_ignored(self, objs: list[Any], path: Path) -> bool:
+        kinds = {id(type(obj)): type(obj) for obj in objs}
+        if kinds and all(self._ignored(kind) for kind in kinds.values()):
+            return True
+        return any(self._ignored(kind) for kind in path.through)
+
+    def _by_type(
+        self, graph: Graph, known: bytearray, earlier: Population, later: Population
+    ) -> None:
+        """Group the new objects that no grown container leads to, by the type of the topmost."""
+        rising = {
+            key
+            for key, count in later.counts.items()
+            if count - earlier.counts[key] >= self._calls.least_late
+        }
+        swollen = {
+            key
+            for key, degree in later.degrees.items()
+            if key not in rising
+            and degree - earlier.degrees[key] >= self._calls.least_late
+        }
+        tops: dict[int, list[int]] = {}
+        rest: dict[int, list[int]] = {}
+        for place, obj in enumerate(graph.objs):
+            if not known[place]:
+                chosen = rest if graph.has_parent[place] else tops
+                chosen.setdefault(id(type(obj)), []).append(place)
+        for places in (*tops.values(), *rest.values()):
+            found = graph.below(places, known)
+            stayed = [
+                place
+                for place in found
+                if id(graph.objs[place]) in earlier.ids
+                and id(type(graph.objs[place])) in rising
+            ]
+            own = id(type(graph.objs[places[0]])) in swollen
+            if len(stayed) >= self._calls.least_early or (own and found):
+                if len(self.found) + len(self.natives) >= MAX_GROUPS or self._search.late():
+                    self.left_out += 1
+                else:
+                    self._explain(graph, places, found, rising)
+
+    def _explain(
+        self, graph: Graph, places: list[int], found: list[int], rising: set[int]
+    ) -> None:
+        """Find what holds the objects at *places*, from which all of *found* are reached."""
+        top = graph.objs[places[len(places) // 2]]
+        if type(top) is weakref.ReferenceType:  # a class's list of its subclasses, for one
+            return
+        before_and_after: tuple[int | None, int | None] = (None, None)
+        path = self._search.path(top, lambda _: False)
+        container = ""
+        if id(type(top)) in rising:
+            direct = places
+        else:  # replaced by a larger one each call
+            top = max((graph.objs[place] for place in places), key=lambda obj: items(obj) or 0)
+            direct = [child for place in places for child in graph.children[place]]
+            size = items(top)
+            container = type_name(type(top))
+            if size is not None:
+                rate = len(direct) / max(self._calls.total, 1)
+                before_and_after = (max(0, size - round(rate * self._calls.late)), size)
+        if not path.found and len(path.through) == 1 and not container:
+            self._native(graph, places)
+            return
+        inner = set(found).difference(direct, places)
+        objs = [graph.objs[place] for place in direct]
+        least = self._calls.least_early + self._calls.least_late
+        holder = Holder(
+            path.root or "native code or a running frame",
+            path.text,
+            container,
+            *before_and_after,
+            self._calls.late,
+        )
+        self.found.append(
+            Survivors(
+                kinds=self._named(objs, least) or self._named(objs, 1),
+                inner=self._inner(graph, inner),
+                holder=holder,
+                origins=self._origins(graph, direct, inner),
+                ignored=self._all_ignored(objs, path),
+            )
+        )
+
+    def _native(self, graph: Graph, places: list[int]) -> None:
+        """Name new objects that nothing refers to and that stay alive."""
+        top = graph.objs[places[len(places) // 2]]
+        self.natives.append(
+            Unaccounted(
+                description=_kind(top),
+                type_name=type_name(type(top)),
+                per_call=len(places) / max(self._calls.total, 1),
+                new=True,
+                origins=self._origins(graph, places, ()),
+                ignored=self._ignored(type(top)),
+            )
+        )
+
+
+_PLAIN = ("str", "bytes", "int", "float", "bool", "None", "tuple")
+
+
+def _kind(obj: Any) -> str:
+    """Name the kind of a survivor: plain values by their type, so that they add up."""
+    kind = type(obj)
+    if kind is types.MethodType:
+        return f"{describe(obj)} -> {type_name(type(obj.__self__))}"
+    return type_name(kind) if type_name(kind) in _PLAIN else describe(obj)
+
+
+def replace_also(group: Survivors, also: tuple[Holder, ...]) -> Survivors:
+    """Return *group* with other further holders."""
+    return Survivors(
+        group.kinds,
+        group.inner,
+        group.holder,
+        also,
+        group.origins,
+        group.bounded,
+        group.ignored,
+    )
+
+
+def _holder(grown: Grown, path: Path, calls: int) -> Holder:
+    """Describe a container that grew, its size counted in items."""
+    obj = grown.obj
+    limit = bound(obj)
+    if type(obj) is _lru_cache_wrapper and limit is not None:
+        size = limit[0]
+        before = size - (grown.after - grown.before) // LRU_REFERENCES
+        root = f"lru_cache of {function_name(obj)}"
+        return Holder(root, "", "", before, size, calls, limit[1])
+    count = items(obj)
+    size = grown.after if count is None else count
+    each = grown.after / size if size else 1
+    before = max(0, size - round((grown.after - grown.before) / each))
+    root = path.root or "native code or a running frame"
+    return Holder(
+        root, path.text, type_name(type(obj)), before, size, calls, limit and limit[1]
+    )
+
+
+def _bounded_name(obj: Any, holder: Holder) -> str:
+    if type(obj) is _lru_cache_wrapper:
+        return f"{function_name(obj)}.lru_cache"
+    return " -> ".join(filter(None, (holder.root, holder.path)))

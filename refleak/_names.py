@@ -1,0 +1,327 @@
+"""What objects of the heap are called, said without running a line of their code."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import types
+from collections import deque
+from collections.abc import Iterator
+from functools import _lru_cache_wrapper
+from typing import Any
+
+from refleak._format import shorten, type_name
+
+MAX_TEXT = 40
+"""Longest string or bytes shown as a dict key or as a leaked value, in characters."""
+
+MAX_KEY_PARTS = 3
+"""Elements of a tuple shown where it is a dict key."""
+
+MAX_BITS = 64
+"""Bits of the largest integer shown in full; the digits of larger ones could take minutes."""
+
+_MRO: Any = vars(type)["__mro__"]
+_DICT: Any = vars(type)["__dict__"]
+_MODULE: Any = vars(type)["__module__"]
+_QUALNAME: Any = vars(type)["__qualname__"]
+_OWN_MODULE = __name__.partition(".")[0]
+
+_SUSPENDED = {
+    types.GeneratorType: ("generator", "gi_frame", "gi_code"),
+    types.CoroutineType: ("coroutine", "cr_frame", "cr_code"),
+    types.AsyncGeneratorType: ("async generator", "ag_frame", "ag_code"),
+}
+
+
+def is_a(obj: object, base: type) -> bool:
+    """Tell whether *obj* is an instance of a builtin type, whatever its ``__class__`` claims."""
+    return issubclass(type(obj), base)
+
+
+def base_name(cls: type) -> str:
+    """Name *cls* without its module."""
+    name = _QUALNAME.__get__(cls)
+    return shorten(name) if type(name) is str else "<unnamed type>"
+
+
+def module_of(cls: type) -> str:
+    """Return the name of the module a class says it is from; empty where it says no text."""
+    try:
+        name = _MODULE.__get__(cls)
+    except AttributeError:
+        return ""
+    return name if type(name) is str else ""
+
+
+def is_own(obj: object) -> bool:
+    """Tell whether *obj* is an instance, a frame or a generator of this library itself."""
+    kind = type(obj)
+    if kind is types.FrameType or kind in _SUSPENDED:
+        code = code_of(obj)
+        return code is not None and code.co_filename.startswith(OWN_FOLDER)
+    module = module_of(kind)
+    return module == _OWN_MODULE or module.startswith(_OWN_MODULE + ".")
+
+
+OWN_FOLDER = is_own.__code__.co_filename.removesuffix("_names.py")
+"""Where this library's code lies; frames of it are not the user's."""
+
+
+def code_of(obj: Any) -> types.CodeType | None:
+    """Return the code that a frame, generator or coroutine runs."""
+    kind: Any = type(obj)
+    if kind is types.FrameType:
+        code = obj.f_code
+    elif kind in _SUSPENDED:
+        code = getattr(obj, _SUSPENDED[kind][2])
+    else:
+        return None
+    return code if type(code) is types.CodeType else None
+
+
+def function_name(obj: Any) -> str:
+    """Name what can be called, or was: ``app.events.EventBus.emit``."""
+    kind = type(obj)
+    if kind is types.FunctionType:
+        return _dotted(obj.__module__, obj.__qualname__)
+    if kind is types.BuiltinFunctionType:
+        return _builtin_name(obj)
+    if kind is types.MethodType:
+        return function_name(obj.__func__)
+    if kind is _lru_cache_wrapper:
+        return function_name(_quietly(obj, "__wrapped__"))
+    if kind in _SUSPENDED:
+        return _dotted(None, obj.__qualname__)
+    if kind in (types.MethodDescriptorType, types.WrapperDescriptorType):
+        return f"{type_name(obj.__objclass__)}.{obj.__name__}"
+    return type_name(kind)
+
+
+def _builtin_name(obj: Any) -> str:
+    owner = obj.__self__
+    if type(owner) is types.ModuleType:
+        return _dotted(_quietly(owner, "__name__"), obj.__name__)
+    return f"{type_name(type(owner))}.{obj.__name__}"
+
+
+def _dotted(module: object, name: object) -> str:
+    text = name if type(name) is str else "<unnamed>"
+    return shorten(f"{module}.{text}" if type(module) is str else text)
+
+
+def _quietly(obj: object, name: str) -> Any:
+    """Read an attribute as ``object`` does: never through a class's own ``__getattr__``."""
+    try:
+        return object.__getattribute__(obj, name)
+    except AttributeError:
+        return None
+
+
+def describe(obj: Any) -> str:
+    """Say what *obj* is: its kind and name where it has one, its value where it is a plain one."""
+    kind: Any = type(obj)
+    if kind in (str, bytes, int, float, bool, complex, type(None)):
+        return "None" if obj is None else f"{base_name(kind)} {scalar(obj)}"
+    if issubclass(kind, type):
+        return f"class {type_name(obj)}"
+    if kind is types.ModuleType:
+        return f"module {_dotted(None, _quietly(obj, '__name__'))}"
+    if kind is types.MethodType:
+        return f"bound method {function_name(obj)}"
+    if kind is _lru_cache_wrapper:
+        return f"lru_cache of {function_name(obj)}"
+    if kind in _SUSPENDED:
+        return f"{_SUSPENDED[kind][0]} {function_name(obj)}"
+    if kind is types.CodeType:
+        return f"code of {shorten(obj.co_name)}"
+    words = {types.FunctionType: "function", types.BuiltinFunctionType: "builtin function"}
+    if kind in words:
+        return f"{words[kind]} {function_name(obj)}"
+    if kind in (types.MethodDescriptorType, types.WrapperDescriptorType):
+        return f"method {function_name(obj)}"
+    return type_name(kind)
+
+
+def scalar(obj: Any) -> str:
+    """Show a plain value of an exact builtin type shortly; anything else by its type."""
+    kind: Any = type(obj)
+    if kind is str:
+        text = shorten(obj[: MAX_TEXT + 1], MAX_TEXT).replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{text}"'
+    if kind is bytes:
+        return repr(obj) if len(obj) <= MAX_TEXT else f"{obj[: MAX_TEXT - 3]!r}..."
+    if kind is int:
+        bits = obj.bit_length()
+        return repr(obj) if bits <= MAX_BITS else f"<int of {bits:,} bits>"
+    if kind in (bool, float, complex, type(None)):
+        return repr(obj)
+    if kind is tuple:
+        parts = [scalar(part) for part in obj[:MAX_KEY_PARTS] if type(part) is not tuple]
+        more = ["..."] if len(obj) > len(parts) else []
+        return f"({', '.join([*parts, *more])})"
+    if issubclass(kind, type):
+        return type_name(obj)
+    return f"<{type_name(kind)}>"
+
+
+def step(parent: Any, child: Any, *, namespace: bool) -> str | None:
+    """Say how *parent* refers to *child*, as it would be written: ``.name``, ``["key"]``, ``[3]``.
+
+    namespace: *parent* is the dict of a module, class or instance, whose keys are names.
+    Empty text means that nothing is written for this step, None that the name is not known.
+    """
+    if is_a(parent, dict):
+        return _key_of(parent, child, namespace=namespace)
+    for sequence in (list, tuple, deque):
+        if is_a(parent, sequence):
+            return _index_of(sequence.__iter__(parent), child)
+    kind = type(parent)
+    if kind is types.CellType:
+        return ""
+    if kind is types.FunctionType:
+        return _function_part(parent, child)
+    if kind in _SUSPENDED or kind is types.FrameType:
+        name = local_name(parent, child)
+        return None if name is None else f" local {name}"
+    if is_a(parent, set) or is_a(parent, frozenset):
+        return "{...}"
+    if is_namespace(parent, child):
+        return ""
+    name = attribute_name(parent, child)
+    return None if name is None else f".{name}"
+
+
+def _key_of(parent: dict[Any, Any], child: object, *, namespace: bool) -> str | None:
+    try:
+        for key, value in dict.items(parent):
+            if value is child:
+                if namespace:
+                    return f".{shorten(key)}" if type(key) is str else f".{scalar(key)}"
+                return f"[{scalar(key)}]"
+            if key is child:
+                return ".keys()"
+    except RuntimeError:  # another thread changed it meanwhile
+        return None
+    return None
+
+
+def _index_of(items: Iterator[Any], child: object) -> str | None:
+    try:
+        for index, item in enumerate(items):
+            if item is child:
+                return f"[{index}]"
+    except RuntimeError:
+        return None
+    return None
+
+
+def _function_part(function: Any, child: object) -> str | None:
+    parts = {
+        "__closure__": function.__closure__,
+        "__defaults__": function.__defaults__,
+        "__kwdefaults__": function.__kwdefaults__,
+        "__code__": function.__code__,
+    }
+    for name, part in parts.items():
+        if part is child:
+            return f".{name}"
+    return "" if is_a(child, dict) else None
+
+
+def is_namespace(parent: Any, child: Any) -> bool:
+    """Tell whether *child* is the ``__dict__`` of *parent*, without making one.
+
+    Asking an object for its ``__dict__`` would allocate it on 3.11 and later. A class has one, a
+    function too; of other objects one of its names is looked up instead.
+    """
+    if type(child) is not dict:
+        return False
+    if is_a(parent, type):
+        return any(entry in child for entry in ("__module__", "__doc__"))
+    if type(parent) is types.FunctionType:
+        return not any(
+            part is child
+            for part in (parent.__kwdefaults__, parent.__globals__, parent.__builtins__)
+        )
+    if is_a(parent, types.ModuleType):
+        return "__name__" in child
+    for name, value in dict.items(child):
+        if type(name) is not str:
+            return False
+        return not _is_defined(parent, name) and _quietly(parent, name) is value
+    return False
+
+
+def attribute_name(parent: Any, child: object) -> str | None:
+    """Find the name under which *parent* refers to *child*: a slot, a C member, an attribute."""
+    classes = _MRO.__get__(type(parent))
+    for cls in classes:
+        for name, entry in _DICT.__get__(cls).items():
+            if type(entry) is types.MemberDescriptorType and type(name) is str:
+                try:
+                    if entry.__get__(parent, cls) is child:
+                        return shorten(name)
+                except AttributeError:  # an empty slot
+                    continue
+    for name in _likely_names(classes):
+        if not _is_defined(parent, name) and _quietly(parent, name) is child:
+            return shorten(name)
+    return _name_in_dict(parent, child)
+
+
+def _likely_names(classes: tuple[type, ...]) -> Iterator[str]:
+    """Yield the names that the methods of *classes* use: their attributes are among them."""
+    for cls in classes:
+        for entry in list(_DICT.__get__(cls).values()):
+            if type(entry) is types.FunctionType:
+                yield from entry.__code__.co_names
+
+
+def _is_defined(obj: object, name: str) -> bool:
+    """Tell whether a class of *obj* defines *name*: reading it could run a descriptor's code."""
+    return any(name in _DICT.__get__(cls) for cls in _MRO.__get__(type(obj)))
+
+
+def _name_in_dict(parent: Any, child: object) -> str | None:
+    """Look *child* up in the attributes, which may make the dict that holds them.
+
+    Only for the few objects that the report shows, once a leak is certain: the dict costs some
+    100 bytes and takes nothing from the object.
+    """
+    for cls in _MRO.__get__(type(parent)):
+        entry = _DICT.__get__(cls).get("__dict__")
+        if entry is not None:
+            if type(entry) is not types.GetSetDescriptorType:
+                return None
+            attributes = entry.__get__(parent, cls)
+            if type(attributes) is dict:
+                for name, value in dict.items(attributes):
+                    if value is child and type(name) is str:
+                        return shorten(name)
+            return None
+    return None
+
+
+def local_name(obj: Any, child: object) -> str | None:
+    """Find the local variable of a frame, generator or coroutine that refers to *child*."""
+    kind: Any = type(obj)
+    frame = obj if kind is types.FrameType else getattr(obj, _SUSPENDED[kind][1])
+    if type(frame) is not types.FrameType:
+        return None
+    variables = frame.f_locals
+    found = None
+    for name, value in variables.items():
+        if value is child:
+            found = shorten(name)
+            break
+    if sys.version_info < (3, 13) and frame.f_code.co_flags & 1 and sys.gettrace() is None:
+        variables.clear()  # only a copy (CO_OPTIMIZED), but it would hold on to all of them
+    return found
+
+
+def references_from(parent: object, children: dict[int, int]) -> list[int]:
+    """Return which of *children*, by id, *parent* refers to."""
+    if type(parent) is types.ModuleType:
+        return []
+    return list({children[key] for key in map(id, gc.get_referents(parent)) if key in children})

@@ -1,0 +1,258 @@
+"""Where survivors were allocated: tracemalloc, once a leak is certain."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import os
+import sysconfig
+import tracemalloc
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from refleak._format import shorten
+from refleak._names import OWN_FOLDER
+
+FRAMES = 25
+"""Frames kept for each allocation while tracing."""
+
+MAX_LINES = 4
+"""Lines shown of the call that allocated, from the user's innermost line on."""
+
+MAX_CALLERS = 3
+"""Lines kept of what called the user's innermost line."""
+
+MAX_ORIGINS = 5
+"""Places where the blocks of a leak were allocated; more are only counted."""
+
+MAX_SOURCE = 2_000_000
+"""Characters of the longest file parsed to find which function a line is in."""
+
+_MEASURING = tuple(
+    OWN_FOLDER + name
+    for name in (
+        "_census.py",
+        "_diagnosis.py",
+        "_groups.py",
+        "_holders.py",
+        "_names.py",
+        "_native.py",
+        "_origins.py",
+        "_settle.py",
+        "_survivors.py",
+    )
+)
+_RUNNERS = tuple(
+    f"{os.sep}{name}{os.sep}" for name in ("_pytest", "pluggy", "pytest", "unittest", "wrapt")
+)
+
+Frames = tuple[tuple[str, int], ...]
+"""File name and line number of each frame, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of source code in a function."""
+
+    path: str
+    number: int
+    function: str
+    source: str
+
+    def __str__(self) -> str:
+        place = f"{_shown(self.path)}:{self.number} in {self.function}"
+        return f"{place}   {self.source}" if self.source else place
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where blocks of memory that stay were allocated, and how many per call.
+
+    ``lines`` starts with the user's innermost line and goes inwards to the allocation;
+    ``callers`` goes outwards from it. ``blocks`` and ``size`` (bytes) are per call.
+    """
+
+    lines: tuple[Line, ...]
+    callers: tuple[Line, ...]
+    blocks: float
+    size: float
+
+    def __str__(self) -> str:
+        return " -> ".join(map(str, self.lines))
+
+
+class Tracing:
+    """Have tracemalloc on for a while: only started, and then stopped, where it was off."""
+
+    def __init__(self, frames: int = FRAMES) -> None:
+        self._frames = frames
+        self._started = False
+
+    def start(self) -> None:
+        """Start tracing, unless somebody else has."""
+        if not tracemalloc.is_tracing():
+            tracemalloc.start(self._frames)
+            self._started = True
+
+    def stop(self) -> None:
+        """Stop tracing where :meth:`start` started it."""
+        if self._started:
+            self._started = False
+            if tracemalloc.is_tracing():
+                tracemalloc.stop()
+
+
+def allocated() -> dict[Frames, tuple[int, int]]:
+    """Return number and bytes of the traced blocks that the subject allocated, by traceback."""
+    totals: dict[Frames, tuple[int, int]] = {}
+    if not tracemalloc.is_tracing():
+        return totals
+    for statistic in tracemalloc.take_snapshot().statistics("traceback"):
+        frames = subject_frames(_frames(statistic.traceback))
+        if frames:
+            count, size = totals.get(frames, (0, 0))
+            totals[frames] = (count + statistic.count, size + statistic.size)
+    return totals
+
+
+def origin_of(obj: object) -> Frames | None:
+    """Return where *obj* was allocated; None where that was not traced."""
+    traceback = tracemalloc.get_object_traceback(obj)
+    return None if traceback is None else subject_frames(_frames(traceback)) or None
+
+
+def _frames(traceback: tracemalloc.Traceback) -> Frames:
+    return tuple((frame.filename, frame.lineno) for frame in traceback)
+
+
+def subject_frames(frames: Frames) -> Frames:
+    """Cut *frames* to those of the code under test; nothing is left of this library's own."""
+    first = 0
+    for index, (path, _) in enumerate(frames):
+        if path.startswith(OWN_FOLDER):
+            if path in _MEASURING:
+                return ()
+            first = index + 1
+    return frames[first:]
+
+
+def growth(
+    before: Mapping[Frames, tuple[int, int]],
+    after: Mapping[Frames, tuple[int, int]],
+    *,
+    calls: int,
+    least: int,
+) -> tuple[Origin, ...]:
+    """Return where memory that stays was allocated between two moments, most blocks first.
+
+    A place counts when at least *least* more blocks of it are alive after *calls* calls than
+    before: what each call replaces does not add up. Where no place does, those count that hold
+    more bytes than before: one block that grows.
+    """
+    grown = []
+    for frames, (count, size) in after.items():
+        count_before, size_before = before.get(frames, (0, 0))
+        grown.append((frames, count - count_before, size - size_before))
+    more = [entry for entry in grown if entry[1] >= least]
+    return collect(more or [entry for entry in grown if entry[2] >= least], calls)
+
+
+def of_objects(places: Iterable[Frames], calls: float) -> tuple[Origin, ...]:
+    """Return the origins of single objects, the commonest first."""
+    return collect([(frames, count, 0) for frames, count in Counter(places).items()], calls)
+
+
+def collect(entries: Iterable[tuple[Frames, int, int]], calls: float) -> tuple[Origin, ...]:
+    """Add up *entries* (frames, blocks, bytes) that are told by the same lines."""
+    totals: dict[tuple[Frames, Frames], tuple[int, int]] = {}
+    for frames, count, size in entries:
+        told = split(frames)
+        count_so_far, size_so_far = totals.get(told, (0, 0))
+        totals[told] = (count_so_far + count, size_so_far + size)
+    ranked = sorted(totals.items(), key=lambda item: (-item[1][0], -item[1][1]))
+    return tuple(
+        Origin(_lines(shown), _lines(callers), count / (calls or 1), size / (calls or 1))
+        for (shown, callers), (count, size) in ranked
+    )
+
+
+def split(frames: Frames) -> tuple[Frames, Frames]:
+    """Return the frames to show, from the user's innermost inwards, and its callers outwards."""
+    mine = [index for index, (path, _) in enumerate(frames) if is_users(path)]
+    start = mine[-1] if mine else len(frames) - 1
+    shown = frames[start:]
+    if len(shown) > MAX_LINES:
+        shown = (*shown[: MAX_LINES - 1], shown[-1])
+    callers = tuple(frames[index] for index in mine[-2::-1][:MAX_CALLERS])
+    return shown, callers
+
+
+@cache
+def is_users(path: str) -> bool:
+    """Tell whether a file is the user's: not the standard library's nor an installed package's."""
+    if path.startswith("<frozen") or any(runner in path for runner in _RUNNERS):
+        return False
+    return not path.startswith(_installed()) and not path.startswith(OWN_FOLDER)
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    paths = sysconfig.get_paths()
+    folders = {paths[name] for name in names} | {os.path.dirname(os.__file__)}  # noqa: PTH120
+    folders |= {os.path.realpath(folder) for folder in folders}
+    return tuple(folder + os.sep for folder in folders)
+
+
+def _lines(frames: Frames) -> tuple[Line, ...]:
+    return tuple(
+        Line(path, number, function_at(path, number), _source(path, number))
+        for path, number in frames
+    )
+
+
+def _source(path: str, number: int) -> str:
+    return shorten(linecache.getline(path, number).strip())
+
+
+def _shown(path: str) -> str:
+    """Return *path* as seen from the working directory where it lies below that."""
+    folder = os.getcwd() + os.sep  # noqa: PTH109
+    return path.removeprefix(folder)
+
+
+def function_at(path: str, number: int) -> str:
+    """Name the function that a line is in, as tracemalloc keeps lines only.
+
+    Read from the source, with the names of enclosing classes; ``<module>`` outside functions.
+    """
+    for first, last, name in _functions(path):
+        if first <= number <= last:
+            return name
+    return "<module>"
+
+
+@cache
+def _functions(path: str) -> tuple[tuple[int, int, str], ...]:
+    """Return first line, last line and name of the functions of a file, innermost first."""
+    source = "".join(linecache.getlines(path))
+    if len(source) > MAX_SOURCE:
+        return ()
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
+    return tuple(_definitions(tree, ""))
+
+
+def _definitions(node: ast.AST, outer: str) -> Iterator[tuple[int, int, str]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            name = f"{outer}{child.name}"
+            yield from _definitions(child, f"{name}.")
+            if not isinstance(child, ast.ClassDef):
+                yield child.lineno, child.end_lineno or child.lineno, name
+        else:
+            yield from _definitions(child, outer)

@@ -1,0 +1,213 @@
+"""What rounds left behind: the heap compared with what it was before."""
+
+from __future__ import annotations
+
+import gc
+import types
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import compress, islice, repeat
+from operator import add, ge
+from sys import getrefcount
+from typing import Any, NamedTuple, TypeVar
+
+from refleak import _census
+from refleak._holders import Hidden
+from refleak._names import is_a
+from refleak._settle import Frozen
+
+Key = TypeVar("Key", int, str)
+
+MAX_NEWCOMERS = 200_000
+"""New objects looked at one by one; what more there is, is left out, and the report says so."""
+
+
+class Level(NamedTuple):
+    """Reference count and out-degree of every object of the baseline at one moment."""
+
+    references: array[int]
+    degrees: array[int]
+
+
+class Grown(NamedTuple):
+    """An old object whose number of references to others grew."""
+
+    obj: Any
+    first: int
+    before: int
+    after: int
+
+
+class Baseline:
+    """Every object alive at the start, held until the diagnosis ends, so that no id is reused.
+
+    Holding them takes nothing from the code under test but the finalizers of what it replaces,
+    which run at the end. They are frozen as well, unless the user froze some: then
+    ``gc.get_objects()`` gives new objects only.
+    """
+
+    def __init__(self, hidden: Hidden) -> None:
+        self.hidden = hidden
+        self.objs = _census.heap()
+        self._containers = len(self.objs)
+        self.objs.extend(obj for obj in gc.get_objects() if type(obj) is types.ModuleType)
+        self._frozen = Frozen()
+        hidden.add(self.objs, self._frozen)
+
+    def freeze(self) -> None:
+        """Put the baseline out of the collector's sight, where nobody else did that before."""
+        if self._frozen.possible():
+            self._frozen.freeze()
+
+    def thaw(self) -> None:
+        """Undo :meth:`freeze`."""
+        self._frozen.thaw()
+
+    def level(self) -> Level:
+        """Read reference counts and out-degrees, in C."""
+        degrees = map(len, map(gc.get_referents, islice(self.objs, self._containers)))
+        level = Level(array("q", map(getrefcount, self.objs)), array("q", degrees))
+        self.hidden.add(level, *level)
+        return level
+
+    def newcomers(self) -> list[Any]:
+        """Return the tracked objects that are not of the baseline, nor this library's own."""
+        current = gc.get_objects()
+        if not self._frozen.active:
+            old = set(map(id, self.objs))
+            current = [obj for obj in current if id(obj) not in old]
+        return [obj for obj in current if obj not in self.hidden]
+
+    def with_leaves(self, tracked: list[Any], gained: Iterable[Any] = ()) -> list[Any]:
+        """Return new objects *tracked* and the untracked new ones that they hold, or *gained*."""
+        leaves: dict[int, Any] = {id(each): each for each in gained}
+        _census._reach([each for each in tracked if not is_a(each, types.ModuleType)], leaves)
+        strangers = self.strangers(leaves.values())
+        for each in tracked:
+            strangers.pop(id(each), None)
+        return [*tracked, *strangers.values()]
+
+    def strangers(self, objs: Iterable[Any]) -> dict[int, Any]:
+        """Return those of *objs*, by id, that are not of the baseline."""
+        candidates = {id(obj): obj for obj in objs}
+        for old in filter(candidates.__contains__, map(id, self.objs)):
+            candidates.pop(old, None)
+        return candidates
+
+    def incoming(self, new: list[Any], targets: set[int]) -> Counter[int]:
+        """Count the references that old containers and *new* objects hold to *targets*, by id."""
+        counts: Counter[int] = Counter()
+        wanted: Callable[[int], bool] = targets.__contains__
+        new = [obj for obj in new if not is_a(obj, types.ModuleType)]
+        for objs, end in ((self.objs, self._containers), (new, len(new))):
+            for start in range(0, end, _census.CHUNK):
+                chunk = objs[start : min(start + _census.CHUNK, end)]
+                tally(filter(wanted, map(id, gc.get_referents(*chunk))), counts)
+        return counts
+
+    def grown(self, levels: tuple[Level, Level, Level], least: tuple[int, int]) -> list[Grown]:
+        """Return the containers whose out-degree grew by the *least* numbers, most first."""
+        first, before, after = (level.degrees for level in levels)
+        chosen = _rising(first, before, after, least)
+        grown = [Grown(self.objs[i], first[i], before[i], after[i]) for i in chosen]
+        return sorted(
+            (each for each in grown if each.obj not in self.hidden),
+            key=lambda each: each.before - each.after,
+        )
+
+    def suspects(self, first: Level, before: Level, least: int) -> list[int]:
+        """Return the indexes of the objects whose reference count grew by *least*."""
+        references = before.references
+        return [
+            index
+            for index in _rising(first.references, first.references, references, (0, least))
+            if references[index] < _census.IMMORTAL and self.objs[index] not in self.hidden
+        ]
+
+
+def _rising(
+    first: array[int], before: array[int], after: array[int], least: tuple[int, int]
+) -> Iterator[int]:
+    indexes = compress(range(len(first)), map(ge, after, map(add, before, repeat(least[1]))))
+    return (index for index in indexes if before[index] >= first[index] + least[0])
+
+
+class Population(NamedTuple):
+    """The new objects of one moment, in numbers: no object is held.
+
+    ``ids`` of the tracked ones; ``counts`` and out-``degrees`` by the id of their type.
+    """
+
+    ids: set[int]
+    counts: Counter[int]
+    degrees: Counter[int]
+
+
+def population(objs: list[Any]) -> Population:
+    """Count *objs*."""
+    degrees: Counter[int] = Counter()
+    for obj in objs:
+        degrees[id(type(obj))] += out_degree(obj)
+    return Population(set(map(id, objs)), tally(map(id, map(type, objs))), degrees)
+
+
+def out_degree(obj: Any) -> int:
+    """Count the references that *obj* holds."""
+    return 0 if type(obj) is types.ModuleType else len(gc.get_referents(obj))
+
+
+def tally(keys: Iterable[Key], counts: Counter[Key] | None = None) -> Counter[Key]:
+    """Count *keys*; ``Counter(keys)`` would leave entries in the caches of abstract classes."""
+    counts = Counter() if counts is None else counts
+    for key in keys:
+        counts[key] += 1
+    return counts
+
+
+class Graph:
+    """The new objects, the untracked ones they hold included, and how they refer to each other."""
+
+    def __init__(self, objs: list[Any], hidden: Hidden) -> None:
+        self.objs = objs
+        self.index = {id(obj): place for place, obj in enumerate(self.objs)}
+        self.children: list[list[int]] = []
+        self.has_parent = bytearray(len(self.objs))
+        for place, obj in enumerate(self.objs):
+            below = self._children(obj)
+            self.children.append(below)
+            for child in below:
+                if child != place:
+                    self.has_parent[child] = 1
+        hidden.add(self.objs, self.index, self.children)
+
+    def _children(self, obj: Any) -> list[int]:
+        if type(obj) is types.ModuleType:
+            return []
+        index = self.index
+        return [index[key] for key in map(id, gc.get_referents(obj)) if key in index]
+
+    def __contains__(self, obj: object) -> bool:
+        return id(obj) in self.index
+
+    def places(self, objs: Iterable[Any]) -> list[int]:
+        """Return the places of those of *objs* that are new, each once."""
+        index = self.index
+        return list(dict.fromkeys(index[id(obj)] for obj in objs if id(obj) in index))
+
+    def below(self, places: Iterable[int], known: bytearray) -> list[int]:
+        """Return what can be reached from *places*, marking it in *known* and leaving that out."""
+        found = []
+        stack = [place for place in places if not known[place]]
+        for place in stack:
+            known[place] = 1
+        while stack:
+            place = stack.pop()
+            found.append(place)
+            for child in self.children[place]:
+                if not known[child]:
+                    known[child] = 1
+                    stack.append(child)
+        return found
+
+
