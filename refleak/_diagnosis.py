@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from refleak import _origins
+from refleak._format import listing, plural, size
 from refleak._groups import MAX_GROUPS, Calls, Groups, Survivors, gained_items
 from refleak._holders import Filling, Hidden, Search, Unaccounted
 from refleak._native import Suspects
 from refleak._origins import Origin
-from refleak._survivors import MAX_NEWCOMERS, Baseline, Grown, Level, Population, population
+from refleak._survivors import MAX_NEWCOMERS, Baseline, Grown, population
 
 BATCHES = 2
 """Periods in the first batch of rounds: growth must show in it and again in the second."""
@@ -43,6 +45,51 @@ class Diagnosis:
     only_bounded: bool = False
     only_ignored: bool = False
     notes: tuple[str, ...] = ()
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return what the report says: labels ("Held by") and texts."""
+        rows: list[tuple[str, str]] = []
+        for group in self.survivors:
+            rows += _group_rows(group)
+        for found in self.unaccounted:
+            rows.append(("Held by", str(found)))
+            rows += _origin_rows(found.origins[:1])
+        told = {origin.lines for _, origin in _told_origins(self)}
+        rows += _origin_rows([origin for origin in self.origins if origin.lines not in told])
+        if self.more:
+            rows.append(("Held by", f"... and {self.more:,} more"))
+        rows += [("Note", str(filling)) for filling in self.filling]
+        rows += [("Note", note) for note in self.notes]
+        return rows
+
+
+def _told_origins(diagnosis: Diagnosis) -> list[tuple[object, Origin]]:
+    groups: list[Survivors | Unaccounted] = [*diagnosis.survivors, *diagnosis.unaccounted]
+    return [(group, origin) for group in groups for origin in group.origins[:1]]
+
+
+def _group_rows(group: Survivors) -> list[tuple[str, str]]:
+    rows = [("Held by", group.held_by)]
+    rows += [("", f"also {holder}") for holder in group.also]
+    others = [*group.kinds[1:], *group.inner]
+    if others:
+        rows.append(("", f"and with it, per call: {listing([str(kind) for kind in others])}"))
+    return rows + _origin_rows(group.origins[:1])
+
+
+def _origin_rows(origins: Sequence[Origin]) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for origin in origins:
+        lines = [str(line) for line in origin.lines]
+        rows.append(("Allocated at", f"{lines[0]}   ({_amount(origin)})"))
+        rows += [("", line) for line in lines[1:]]
+    return rows
+
+
+def _amount(origin: Origin) -> str:
+    parts = [plural(round(origin.blocks, 2), "memory block")] if origin.blocks else []
+    parts += [size(origin.size)] if origin.size else []
+    return f"{listing(parts)} per call"
 
 
 def _nothing_ignored(_: type) -> bool:
@@ -125,27 +172,37 @@ class _Diagnosis:
 
         early = yield from self._call(BATCHES * period, period, 0.4)
         self._settle()
-        before = baseline.level()
         least_early = max(1, early // period)
-        suspects = Suspects(baseline, first, before, least_early)
-        earlier = self._count(baseline.newcomers(), suspects)
+        references, degrees = baseline.rising(first, baseline.level(), least_early)
+        new = baseline.with_leaves(baseline.newcomers()[:MAX_NEWCOMERS])
+        earlier = population(new)
+        suspects = Suspects(baseline, references, new)
+        degrees_before = baseline.degrees(degrees)
+        del new
 
         self._tracing.start()
         warm = yield from self._call(period, period, 0.5)
         self._settle()
         blocks = _origins.allocated()
-        self._hidden.add(blocks)
+        self._hidden.add(blocks, *blocks, *blocks.values(), *itertools.chain(*blocks))
         traced = yield from self._call(_multiple(max(rounds, TRACED * period), period), period, 0.7)
         self._settle()
-        after = baseline.level()
+        suspects.read()
+        degrees_after = baseline.degrees(degrees)
         tracked = baseline.newcomers()
         self._hidden.add(tracked)
         late = warm + traced
         calls = Calls(self._calls, late, least_early, max(1, late // period))
-        grown = baseline.grown((first, before, after), (least_early, calls.least_late))
+        grown = [
+            Grown(baseline.objs[index], first.degrees[index], before, after)
+            for index, before, after in zip(degrees, degrees_before, degrees_after)
+            if after - before >= calls.least_late
+        ]
+        grown.sort(key=lambda each: each.before - each.after)
+        search = Search(self._hidden, self._budget.late)
         groups = Groups(
             baseline,
-            Search(self._hidden, self._budget.late),
+            search,
             self._hidden,
             calls,
             self._ignored,
@@ -163,20 +220,17 @@ class _Diagnosis:
         later = population(new)
         self._hidden.add(new, later, *later)
         unaccounted = suspects.unaccounted(
-            new, (earlier, later), after, calls=late, least=calls.least_late, ignored=self._ignored
+            new,
+            (earlier, later),
+            search=search,
+            calls=late,
+            least=calls.least_late,
+            ignored=self._ignored,
         )
         new = baseline.with_leaves(tracked, _gained(grown))
         self._hidden.add(new)
-        groups.search(new, grown, (earlier, later))
+        groups.search(new, grown, (earlier, later), origins)
         return self._told(groups, unaccounted, origins, traced, left_out)
-
-    def _count(self, tracked: list[Any], suspects: Suspects) -> Population:
-        assert self._baseline is not None
-        new = self._baseline.with_leaves(tracked[:MAX_NEWCOMERS])
-        suspects.count(new)
-        counted = population(new)
-        self._hidden.add(counted, *counted)
-        return counted
 
     def _call(self, number: int, period: int, share: float) -> Generator[None, None, int]:
         """Ask for *number* calls, or for fewer, at least one period, when time gets short."""

@@ -15,7 +15,7 @@ from typing import Any
 from refleak import _origins
 from refleak._format import quantity, type_name
 from refleak._holders import Filling, Hidden, Holder, Path, Search, Unaccounted, bound, items
-from refleak._names import describe, function_name, is_a
+from refleak._names import base_name, describe, function_name, is_a, kind_name
 from refleak._origins import Origin
 from refleak._survivors import Baseline, Graph, Grown, Population, tally
 
@@ -116,6 +116,7 @@ class Groups:
         self._calls = calls
         self._ignored = ignored
         self._traces: dict[int, _origins.Frames] = {}
+        self._amounts: dict[tuple[_origins.Line, ...], Origin] = {}
         self.found: list[Survivors] = []
         self.natives: list[Unaccounted] = []
         self.filling: list[Filling] = []
@@ -134,8 +135,18 @@ class Groups:
             if frames:
                 self._traces[id(obj)] = frames
 
-    def search(self, new: list[Any], grown: list[Grown], populations: tuple[Population, Population]) -> None:
-        """Group *new* objects; *grown* are the old containers that gained items."""
+    def search(
+        self,
+        new: list[Any],
+        grown: list[Grown],
+        populations: tuple[Population, Population],
+        origins: tuple[Origin, ...],
+    ) -> None:
+        """Group *new* objects; *grown* are the old containers that gained items.
+
+        origins: where memory that stays was allocated; its amounts are taken over by the groups.
+        """
+        self._amounts = {origin.lines: origin for origin in origins}
         graph = Graph(new, self._hidden)
         known = bytearray(len(graph.objs))
         self._by_container(graph, known, self._unfolded(grown))
@@ -167,6 +178,8 @@ class Groups:
             inner = set(graph.below(direct, known)).difference(direct)
             kinds, tops = self._kinds(graph, direct, each, gained)
             path = self._path(each.obj, graph)
+            if not path.found and all(kind.name in ("weakref", "int") for kind in kinds):
+                continue  # a class's subclasses: held weakly, by id
             holder = _holder(each, path, self._calls.late)
             limit = bound(each.obj)
             if limit is not None and limit[0] < limit[1]:
@@ -205,10 +218,10 @@ class Groups:
         return self._named(objs, least), objs
 
     def _named(self, objs: list[Any], least: int) -> tuple[Gained, ...]:
-        counts = tally(_kind(obj) for obj in objs)
+        counts = tally(kind_name(obj) for obj in objs)
         common = [(name, count) for name, count in counts.items() if count >= least]
         if not common:
-            by_type = tally(type_name(type(obj)) for obj in objs)
+            by_type = tally(base_name(type(obj)) for obj in objs)
             common = [(name, count) for name, count in by_type.items() if count >= least]
         common.sort(key=lambda item: (item[0] in _PLAIN, -item[1]))
         total = max(self._calls.total, 1)
@@ -227,7 +240,10 @@ class Groups:
             if frames:
                 rate = len(ids) / max(self._calls.total, 1)
                 found = _origins.of_objects(frames, len(frames) / rate)
-                return found[: _origins.MAX_ORIGINS]
+                return tuple(
+                    self._amounts.get(origin.lines, origin)
+                    for origin in found[: _origins.MAX_ORIGINS]
+                )
         return ()
 
     def _all_ignored(self, objs: list[Any], path: Path) -> bool:
@@ -283,7 +299,8 @@ class Groups:
         path = self._search.path(top, lambda _: False)
         container = ""
         if id(type(top)) in rising:
-            direct = places
+            kind = type(top)  # a closure over the object itself would be found as its holder
+            direct = [place for place in found if type(graph.objs[place]) is kind]
         else:  # replaced by a larger one each call
             top = max((graph.objs[place] for place in places), key=lambda obj: items(obj) or 0)
             direct = [child for place in places for child in graph.children[place]]
@@ -320,7 +337,7 @@ class Groups:
         top = graph.objs[places[len(places) // 2]]
         self.natives.append(
             Unaccounted(
-                description=_kind(top),
+                description=describe(top),
                 type_name=type_name(type(top)),
                 per_call=len(places) / max(self._calls.total, 1),
                 new=True,
@@ -331,14 +348,6 @@ class Groups:
 
 
 _PLAIN = ("str", "bytes", "int", "float", "bool", "None", "tuple")
-
-
-def _kind(obj: Any) -> str:
-    """Name the kind of a survivor: plain values by their type, so that they add up."""
-    kind = type(obj)
-    if kind is types.MethodType:
-        return f"{describe(obj)} -> {type_name(type(obj.__self__))}"
-    return type_name(kind) if type_name(kind) in _PLAIN else describe(obj)
 
 
 def replace_also(group: Survivors, also: tuple[Holder, ...]) -> Survivors:
@@ -368,9 +377,10 @@ def _holder(grown: Grown, path: Path, calls: int) -> Holder:
     each = grown.after / size if size else 1
     before = max(0, size - round((grown.after - grown.before) / each))
     root = path.root or "native code or a running frame"
-    return Holder(
-        root, path.text, type_name(type(obj)), before, size, calls, limit and limit[1]
-    )
+    kind = type_name(type(obj))
+    if _lru_cache_wrapper in path.through and not path.text:
+        kind = "unlimited"
+    return Holder(root, path.text, kind, before, size, calls, limit and limit[1])
 
 
 def _bounded_name(obj: Any, holder: Holder) -> str:

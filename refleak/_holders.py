@@ -6,6 +6,7 @@ import gc
 import sys
 import threading
 import types
+from _thread import _local
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
@@ -20,6 +21,7 @@ from refleak._names import (
     code_of,
     function_name,
     is_a,
+    is_namespace,
     is_own,
     local_name,
     module_of,
@@ -65,11 +67,15 @@ class Holder:
             return 0.0
         return (self.after - self.before) / max(self.calls, 1)
 
+    def _size(self) -> str:
+        if self.before is None or self.after is None:
+            return ""
+        limit = "" if self.limit is None else f" of at most {self.limit:,}"
+        return f"{self.before:,} -> {self.after:,} items{limit}"
+
     def __str__(self) -> str:
-        size = ""
-        if self.before is not None and self.after is not None:
-            size = f", {self.before:,} -> {self.after:,} items"
-        kind = f" ({self.container}{size})" if self.container else ""
+        words = ", ".join(filter(None, (self.container, self._size())))
+        kind = f" ({words})" if words else ""
         return " -> ".join(filter(None, (self.root, self.path))) + kind
 
 
@@ -97,6 +103,7 @@ class Unaccounted:
     type_name: str
     per_call: float
     new: bool
+    where: str = ""
     origins: tuple[Origin, ...] = ()
     ignored: bool = False
 
@@ -105,7 +112,8 @@ class Unaccounted:
         if self.new:
             what = f"{quantity(self.per_call)} x {self.description} per call"
             return f"native code: {what} stay alive though nothing refers to them; {cause}"
-        what = f"{self.description} gains {signed(self.per_call)} references per call"
+        where = f" ({self.where})" if self.where else ""
+        what = f"{self.description}{where} gains {signed(self.per_call)} references per call"
         return f"native code: {what} that no container accounts for; {cause}"
 
 
@@ -127,11 +135,13 @@ class Hidden:
     """The objects that are this library's own: never shown as holders."""
 
     def __init__(self, objs: Iterable[object] = ()) -> None:
+        self._held: list[object] = []  # so that their ids are not used for others
         self._ids: set[int] = set()
-        self.add(self, self._ids, *objs)
+        self.add(self._held, self._ids, *objs)
 
     def add(self, *objs: object) -> None:
-        """Hide *objs*, which must outlive their being hidden."""
+        """Hide *objs*."""
+        self._held.extend(objs)
         self._ids.update(map(id, objs))
 
     def __contains__(self, obj: object) -> bool:
@@ -166,7 +176,13 @@ class Search:
             root = self._root_outside(chain[0])
             return Path(root or "", _written(chain, start=0, root=root), through, root is not None)
         text, start = root
-        return Path(text, _written(chain, start=start, root=text), through)
+        written = _written(chain, start=start, root=text)
+        if is_a(chain[0], type):
+            module = self._module_with(chain[0])
+            if module is not None:
+                name = base_name(chain[0])
+                return Path(module, f"{name}.{written}" if written else name, through)
+        return Path(text, written, through)
 
     def referrers(self, objs: list[Any]) -> list[Any]:
         """Return the objects that refer to any of *objs*, without this library's own."""
@@ -223,7 +239,7 @@ class Search:
         if kind is types.FunctionType:
             return _function_root(obj, nodes, towards, index)
         if issubclass(kind, type):
-            return self._class_root(obj), 0
+            return f"class {type_name(obj)}", 0
         if kind is _lru_cache_wrapper:
             return f"lru_cache of {function_name(obj)}", (2 if index else 0)
         if kind is Context:
@@ -232,13 +248,13 @@ class Search:
             return _suspended_root(obj, nodes[towards[index]])
         return None
 
-    def _class_root(self, cls: type) -> str:
+    def _module_with(self, cls: type) -> str | None:
+        """Return the module that a class is a global of, under its own name."""
         module, name = module_of(cls), base_name(cls)
-        if module in sys.modules and "." not in name:
-            holder = sys.modules[module]
-            if is_a(holder, types.ModuleType) and _MODULE_DICT.__get__(holder).get(name) is cls:
-                return f"module {shorten(module)} -> {name}"
-        return f"class {type_name(cls)}"
+        holder = sys.modules.get(module)
+        if is_a(holder, types.ModuleType) and _MODULE_DICT.__get__(holder).get(name) is cls:
+            return f"module {shorten(module)}"
+        return None
 
     def _root_outside(self, obj: object) -> str | None:
         """Find what holds *obj* where no object of the heap does: a running frame, a context."""
@@ -323,26 +339,26 @@ def _written(chain: list[Any], *, start: int, root: str | None) -> str:
     text = ""
     for place in range(max(start, 1), len(chain)):
         parent, child = chain[place - 1], chain[place]
-        above = chain[place - 2] if place >= 2 else None
-        namespace = _holds_names(above, parent, place, root)
-        written = step(parent, child, namespace=namespace)
-        if written is None:
-            written = f" -> {type_name(type(child))}"
-        elif written == "" and is_a(parent, types.FunctionType):
-            written = ""
-        text += written
+        if place >= 2 and is_a(chain[place - 2], _local):
+            continue  # from the dict of threads to this thread's own
+        written = step(parent, child, namespace=_holds_names(chain, place - 1, root))
+        text += f" -> {type_name(type(child))}" if written is None else written
     if not root and chain:
         text = f"{type_name(type(chain[0]))}{text}"
     text = text.removeprefix(".").removeprefix(" -> ")
     return text if len(text) <= MAX_PATH else f"{text[: MAX_PATH // 2]}...{text[-MAX_PATH // 2 :]}"
 
 
-def _holds_names(above: Any, parent: Any, place: int, root: str | None) -> bool:
+def _holds_names(chain: list[Any], place: int, root: str | None) -> bool:
+    """Tell whether the link at *place* is the dict of a module, class, instance or thread-local."""
+    parent = chain[place]
     if type(parent) is not dict:
         return False
-    if place == 1:
+    if place == 0:
         return root is not None and root.startswith("module ")
-    return above is not None and step(above, parent, namespace=False) == ""
+    if place >= 2 and is_a(chain[place - 2], _local):
+        return True
+    return not is_a(chain[place - 1], _local) and is_namespace(chain[place - 1], parent)
 
 
 def bound(obj: Any) -> tuple[int, int] | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import sys
 import types
+import weakref
+from _thread import _local
 from collections import deque
 from collections.abc import Iterator
 from functools import _lru_cache_wrapper
@@ -118,6 +120,32 @@ def _quietly(obj: object, name: str) -> Any:
         return None
 
 
+def kind_name(obj: Any) -> str:
+    """Name the kind of a survivor shortly, so that equal ones add up: no values, no modules."""
+    kind: Any = type(obj)
+    if obj is None:
+        return "None"
+    if issubclass(kind, type):
+        return f"class {base_name(obj)}"
+    if kind is types.MethodType:
+        return f"bound method {_short(obj)} -> {base_name(type(obj.__self__))}"
+    if kind is types.FunctionType:
+        return f"function {_short(obj)}"
+    if kind in _SUSPENDED:
+        return f"{_SUSPENDED[kind][0]} {_short(obj)}"
+    if kind is weakref.ReferenceType:
+        return "weakref"
+    return base_name(kind)
+
+
+def _short(obj: Any) -> str:
+    if type(obj) is types.MethodType:
+        return _short(obj.__func__)
+    if type(obj) is types.FunctionType or type(obj) in _SUSPENDED:
+        return _dotted(None, obj.__qualname__)
+    return function_name(obj)
+
+
 def describe(obj: Any) -> str:
     """Say what *obj* is: its kind and name where it has one, its value where it is a plain one."""
     kind: Any = type(obj)
@@ -186,6 +214,8 @@ def step(parent: Any, child: Any, *, namespace: bool) -> str | None:
         return None if name is None else f" local {name}"
     if is_a(parent, set) or is_a(parent, frozenset):
         return "{...}"
+    if is_a(parent, _local):  # its __dict__ would be this thread's, made by the user's __init__
+        return ""
     if is_namespace(parent, child):
         return ""
     name = attribute_name(parent, child)

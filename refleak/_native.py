@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from refleak._format import type_name
-from refleak._holders import Unaccounted
+from refleak._holders import Search, Unaccounted
 from refleak._names import describe
-from refleak._survivors import Baseline, Level, Population, tally
+from refleak._survivors import Baseline, Population, tally
 
 _SCALARS = (str, bytes, int, float, complex, bool, type(None), tuple, dict)
 
@@ -26,55 +26,71 @@ class Suspects:
     does not, has references which no container accounts for.
     """
 
-    def __init__(self, baseline: Baseline, first: Level, before: Level, least: int) -> None:
+    def __init__(self, baseline: Baseline, indexes: list[int], new: list[Any]) -> None:
+        """Count the references to the objects at *indexes*; *new* are those that came since."""
         self._baseline = baseline
-        self._before = before
-        self._indexes = baseline.suspects(first, before, least)[:MAX_SUSPECTS]
+        self._indexes = indexes[:MAX_SUSPECTS]
         self._targets = {id(baseline.objs[index]) for index in self._indexes}
         self._incoming: Counter[int] = Counter()
-
-    def count(self, new: list[Any]) -> None:
-        """Count what refers to the suspects now; *new* are the objects not of the baseline."""
         if self._indexes:
             self._incoming = self._baseline.incoming(new, self._targets)
+        self._before = baseline.references(self._indexes)
+        self._after: list[int] = []
+
+    def read(self) -> None:
+        """Read the reference counts again."""
+        self._after = self._baseline.references(self._indexes)
 
     def unaccounted(
         self,
         new: list[Any],
         populations: tuple[Population, Population],
-        after: Level,
         *,
+        search: Search,
         calls: int,
         least: int,
         ignored: Callable[[type], bool],
     ) -> list[Unaccounted]:
         """Return the suspects that gained at least *least* references nothing accounts for."""
-        rising = [
-            index
-            for index in self._indexes
-            if after.references[index] - self._before.references[index] >= least
-        ]
-        if not rising:
+        gains = {
+            index: after - before
+            for index, before, after in zip(self._indexes, self._before, self._after)
+            if after - before >= least
+        }
+        if not gains:
             return []
         incoming = self._baseline.incoming(new, self._targets)
         allowance = _Allowance(new, *populations)
         found = []
-        for index in rising:
+        for index, gain in gains.items():
             obj = self._baseline.objs[index]
-            gain = after.references[index] - self._before.references[index]
-            gain -= incoming[id(obj)] - self._incoming[id(obj)]
-            gain -= allowance.of(obj)
-            if gain >= least:
+            seen = incoming[id(obj)] - self._incoming[id(obj)]
+            unseen = gain - seen - allowance.of(obj)
+            if unseen >= least:
                 found.append(
                     Unaccounted(
                         description=describe(obj),
                         type_name=type_name(type(obj)),
-                        per_call=gain / max(calls, 1),
+                        per_call=unseen / max(calls, 1),
                         new=False,
+                        where="" if _named(obj) else _where(search, obj),
                         ignored=ignored(type(obj)) or (isinstance_of_type(obj) and ignored(obj)),
                     )
                 )
         return sorted(found, key=lambda each: -each.per_call)
+
+
+def _named(obj: object) -> bool:
+    """Tell whether the description of *obj* is enough to find it in the source."""
+    return isinstance_of_type(obj) or type(obj) in _NAMED
+
+
+_NAMED = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, str, bytes)
+
+
+def _where(search: Search, obj: object) -> str:
+    path = search.path(obj, lambda _: False)
+    return " -> ".join(filter(None, (path.root, path.text))) if path.found else ""
 
 
 class _Allowance:

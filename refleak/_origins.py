@@ -8,7 +8,7 @@ import os
 import sysconfig
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -47,6 +47,9 @@ _MEASURING = tuple(
 _RUNNERS = tuple(
     f"{os.sep}{name}{os.sep}" for name in ("_pytest", "pluggy", "pytest", "unittest", "wrapt")
 )
+
+Blocks = dict["Frames", tuple[int, int]]
+"""Number and bytes of traced blocks by traceback."""
 
 Frames = tuple[tuple[str, int], ...]
 """File name and line number of each frame, oldest first."""
@@ -104,9 +107,9 @@ class Tracing:
                 tracemalloc.stop()
 
 
-def allocated() -> dict[Frames, tuple[int, int]]:
+def allocated() -> Blocks:
     """Return number and bytes of the traced blocks that the subject allocated, by traceback."""
-    totals: dict[Frames, tuple[int, int]] = {}
+    totals: Blocks = {}
     if not tracemalloc.is_tracing():
         return totals
     for statistic in tracemalloc.take_snapshot().statistics("traceback"):
@@ -139,8 +142,8 @@ def subject_frames(frames: Frames) -> Frames:
 
 
 def growth(
-    before: Mapping[Frames, tuple[int, int]],
-    after: Mapping[Frames, tuple[int, int]],
+    before: Blocks,
+    after: Blocks,
     *,
     calls: int,
     least: int,

@@ -14,13 +14,17 @@ from typing import Any, NamedTuple, TypeVar
 
 from refleak import _census
 from refleak._holders import Hidden
-from refleak._names import is_a
+from refleak._names import is_a, is_own
 from refleak._settle import Frozen
 
 Key = TypeVar("Key", int, str)
 
 MAX_NEWCOMERS = 200_000
 """New objects looked at one by one; what more there is, is left out, and the report says so."""
+
+
+_PRIVATE = (list, dict, set, tuple, array, Counter)
+"""Types of containers that belong to this library when an object of its own holds them."""
 
 
 class Level(NamedTuple):
@@ -52,6 +56,10 @@ class Baseline:
         self.objs = _census.heap()
         self._containers = len(self.objs)
         self.objs.extend(obj for obj in gc.get_objects() if type(obj) is types.ModuleType)
+        # a dict is tracked from the moment it holds a container (always, from 3.14 on)
+        self._untracked_dicts = {
+            id(obj) for obj in self.objs if type(obj) is dict and not gc.is_tracked(obj)
+        }
         self._frozen = Frozen()
         hidden.add(self.objs, self._frozen)
 
@@ -67,9 +75,7 @@ class Baseline:
     def level(self) -> Level:
         """Read reference counts and out-degrees, in C."""
         degrees = map(len, map(gc.get_referents, islice(self.objs, self._containers)))
-        level = Level(array("q", map(getrefcount, self.objs)), array("q", degrees))
-        self.hidden.add(level, *level)
-        return level
+        return Level(array("q", map(getrefcount, self.objs)), array("q", degrees))
 
     def newcomers(self) -> list[Any]:
         """Return the tracked objects that are not of the baseline, nor this library's own."""
@@ -77,7 +83,10 @@ class Baseline:
         if not self._frozen.active:
             old = set(map(id, self.objs))
             current = [obj for obj in current if id(obj) not in old]
-        return [obj for obj in current if obj not in self.hidden]
+        own = [obj for obj in current if is_own(obj)]
+        inner = {id(obj) for obj in gc.get_referents(*own) if type(obj) in _PRIVATE}
+        inner.update((id(own), id(inner)), self._untracked_dicts)
+        return [obj for obj in current if obj not in self.hidden and id(obj) not in inner]
 
     def with_leaves(self, tracked: list[Any], gained: Iterable[Any] = ()) -> list[Any]:
         """Return new objects *tracked* and the untracked new ones that they hold, or *gained*."""
@@ -106,31 +115,47 @@ class Baseline:
                 tally(filter(wanted, map(id, gc.get_referents(*chunk))), counts)
         return counts
 
-    def grown(self, levels: tuple[Level, Level, Level], least: tuple[int, int]) -> list[Grown]:
-        """Return the containers whose out-degree grew by the *least* numbers, most first."""
-        first, before, after = (level.degrees for level in levels)
-        chosen = _rising(first, before, after, least)
-        grown = [Grown(self.objs[i], first[i], before[i], after[i]) for i in chosen]
-        return sorted(
-            (each for each in grown if each.obj not in self.hidden),
-            key=lambda each: each.before - each.after,
-        )
+    def rising(self, before: Level, after: Level, least: int) -> tuple[list[int], list[int]]:
+        """Return the indexes of objects that gained at least *least* references, and referents.
 
-    def suspects(self, first: Level, before: Level, least: int) -> list[int]:
-        """Return the indexes of the objects whose reference count grew by *least*."""
-        references = before.references
-        return [
+        Only these are read again later: what leaks does so in every batch of rounds.
+        """
+        references = [
             index
-            for index in _rising(first.references, first.references, references, (0, least))
-            if references[index] < _census.IMMORTAL and self.objs[index] not in self.hidden
+            for index in _indexes(before.references, after.references, least)
+            if after.references[index] < _census.IMMORTAL and _countable(self.objs[index])
         ]
+        degrees = list(_indexes(before.degrees, after.degrees, least))
+        return self._shown(references), self._shown(degrees)
+
+    def _shown(self, indexes: list[int]) -> list[int]:
+        shown = [index for index in indexes if self.objs[index] not in self.hidden]
+        self.hidden.add(shown)
+        return shown
+
+    def references(self, indexes: list[int]) -> list[int]:
+        """Read the reference counts at *indexes*; only differences mean anything."""
+        counts = list(map(getrefcount, map(self.objs.__getitem__, indexes)))
+        self.hidden.add(counts)
+        return counts
+
+    def degrees(self, indexes: list[int]) -> list[int]:
+        """Read the out-degrees at *indexes*."""
+        counts = [len(gc.get_referents(self.objs[index])) for index in indexes]
+        self.hidden.add(counts)
+        return counts
 
 
-def _rising(
-    first: array[int], before: array[int], after: array[int], least: tuple[int, int]
-) -> Iterator[int]:
-    indexes = compress(range(len(first)), map(ge, after, map(add, before, repeat(least[1]))))
-    return (index for index in indexes if before[index] >= first[index] + least[0])
+def _countable(obj: Any) -> bool:
+    """Tell whether references to *obj* mean anything: everybody uses the smallest values."""
+    kind = type(obj)
+    if kind in (str, bytes, tuple):
+        return len(obj) > 1
+    return kind not in (int, bool, float, type(None), type(Ellipsis))
+
+
+def _indexes(before: array[int], after: array[int], least: int) -> Iterator[int]:
+    return compress(range(len(before)), map(ge, after, map(add, before, repeat(least))))
 
 
 class Population(NamedTuple):
