@@ -8,10 +8,15 @@ Emptying the cache before a reading does not work: malloc moves further free chu
 size into it as it serves one (measured: an innocent function reads -816 to +352 bytes a round).
 Filling it does: hold more chunks of each cached size class than its bin has places, free them all,
 and the cache is full, a constant. Measured over 60 functions that allocate and free 300 chunks of
-random sizes a round and leak 0 to 1032 bytes, on glibc 2.36 and 2.43: every delta exact, no
-false one, provided that the sizes are asked for in turns (biggest first, then again) and five
+random sizes a round and leak 0 to 1032 bytes, on glibc 2.36 and 2.43: every delta exact and
+no false one, provided that the sizes are asked for in turns (biggest first, then again) and five
 chunks more than the places are held. (malloc may serve a size from the next bigger class; one size
-after the other then leaves a bin not full: up to 120 wrong deltas of 480.)
+after the other then leaves a bin not full: up to 120 wrong deltas of 480.) Innocent functions
+over 256 rounds (subprocess, thread and process pools, asyncio servers, ssl contexts, sqlite3,
+pandas, matplotlib, zoneinfo) then show no growth at all but that of caches really filling.
+
+The reading costs 400-600 microseconds on release builds, twice that on debug ones, and takes
+about 500 KB for its time.
 """
 
 from __future__ import annotations

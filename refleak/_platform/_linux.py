@@ -1,7 +1,5 @@
 """Linux: what /proc tells."""
 
-# A Path for every reading would cost more than the reading.
-# ruff: noqa: PTH110, PTH112, PTH115, PTH116, PTH208
 from __future__ import annotations
 
 import os

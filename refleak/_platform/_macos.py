@@ -1,6 +1,5 @@
 """macOS: descriptors from /dev/fd, the rest from psutil."""
 
-# ruff: noqa: PTH208
 from __future__ import annotations
 
 import os
