@@ -9,17 +9,16 @@ from __future__ import annotations
 import functools
 import inspect
 import io
+import os
 import sys
 import unittest
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from refleak._api import switched_off
 from refleak._check import Check, raise_if_leaking
-from refleak._errors import LeakError
 from refleak._plan import Plan
 
-C = TypeVar("C", bound="type[unittest.TestCase]")
+C = TypeVar("C", bound=type)
 
 __unittest = True  # unittest leaves frames of modules with this name out of its tracebacks
 
@@ -29,7 +28,7 @@ ENTRIES = ("__call__", "run", "debug")
 ROUND = "_refleak_round"
 """Attribute of the instances made for one round, on which the entry points do what they did."""
 
-METHOD_NAMES = {"methodName", "methodname", "method_name", "method", "name", "testname", "test_name"}
+METHOD_NAMES = {"methodName", "methodname", "method_name", "method", "name", "test_name"}
 """What the parameter of a TestCase's constructor is called that takes the method's name."""
 
 
@@ -46,7 +45,7 @@ def decorate_class(cls: C, plan: Plan) -> C:
     return cls
 
 
-def _entry(cls: type[unittest.TestCase], name: str, plan: Plan) -> Callable[..., Any]:
+def _entry(cls: type, name: str, plan: Plan) -> Callable[..., Any]:
     """Return what replaces the entry point *name*."""
     own: Callable[..., Any] | None = vars(cls).get(name)
 
@@ -54,14 +53,21 @@ def _entry(cls: type[unittest.TestCase], name: str, plan: Plan) -> Callable[...,
     def entry(self: unittest.TestCase, *args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         if is_round(self) or switched_off():
-            # super() is looked up now: a subclass may have mixed in another class between.
-            before = getattr(super(cls, self), name) if own is None else functools.partial(own, self)
-            return before(*args, **kwargs)
+            if own is not None:
+                return own(self, *args, **kwargs)
+            # Looked up now: a subclass may have mixed in another class between.
+            return getattr(super(cls, self), name)(*args, **kwargs)
+        check = Check(plan, name_of_test(self))
         if name == "debug":
-            return _debug(self, plan)
-        return run_repeatedly(self, Check(plan, name_of_test(self)), _failure, name, *args, **kwargs)
+            return _debug(self, check)
+        return run_repeatedly(self, check, _failure, name, *args, **kwargs)
 
     return entry
+
+
+def switched_off() -> bool:
+    """Tell whether ``REFLEAK=off`` in the environment switches judging off."""
+    return os.environ.get("REFLEAK", "").lower() == "off"
 
 
 def is_round(case: unittest.TestCase) -> bool:
@@ -80,14 +86,14 @@ def method_name(case: unittest.TestCase) -> str:
     return name
 
 
-def _debug(case: unittest.TestCase, plan: Plan) -> None:
+def _debug(case: unittest.TestCase, check: Check) -> None:
     """Do as ``TestCase.debug()`` does, which lets exceptions through, in each round."""
     __tracebackhide__ = True
-    check, fresh = Check(plan, name_of_test(case)), Fresh(case)
+    fresh = Fresh(case)
     for _ in check.rounds():
         fresh.make().debug()
     if check.report is not None:
-        raise_if_leaking(check.report, plan)
+        raise_if_leaking(check.report, check.plan)
 
 
 Leak = Callable[["RoundResult", Check], bool]
@@ -115,9 +121,7 @@ def run_repeatedly(
         result.stopTestRun()
 
 
-def _run(
-    case: unittest.TestCase, check: Check, tell_leak: Leak, result: Any, fresh: Fresh
-) -> Any:
+def _run(case: unittest.TestCase, check: Check, tell_leak: Leak, result: Any, fresh: Fresh) -> Any:
     __tracebackhide__ = True
     heard = RoundResult(result, case)
     try:
@@ -140,9 +144,10 @@ def _failure(heard: RoundResult, check: Check) -> bool:
     try:
         raise_if_leaking(check.report, check.plan)
     except AssertionError as error:  # LeakError, or a known leak that is none any more
-        assert error.__traceback__ is not None
-        error.__traceback__.tb_next = None  # no line of the user's is in there
-        heard.tell_failure((type(error), error, error.__traceback__))
+        here = error.__traceback__
+        if here is not None:
+            here.tb_next = None  # no line of the user's is in there
+        heard.tell_failure((type(error), error, here))
         return True
     return False
 
@@ -156,7 +161,9 @@ class Fresh:
     Attributes that something else gave to the original, such as a pytest fixture, are carried over.
     """
 
-    def __init__(self, case: unittest.TestCase, entry: str = "run", *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, case: unittest.TestCase, entry: str = "run", *args: Any, **kwargs: Any
+    ) -> None:
         self._class: Any = type(case)
         self._method = method_name(case)
         self._construct = _takes_method_name(self._class)
@@ -217,9 +224,7 @@ HELD = {"addSuccess", "addUnexpectedSuccess", "addDuration", "addSubTest"}
 ENDING = {"addError", "addFailure", "addSkip", "addExpectedFailure"}
 """What ends the repetition and is told at once."""
 
-REPEATED = (
-    "refleak: the test passed when it was run first; this happened when it was repeated to find leaks"
-)
+REPEATED = "refleak: the test passed at first; this happened when it was repeated to look for leaks"
 
 
 class RoundResult:
@@ -261,7 +266,7 @@ class RoundResult:
     def stopTest(self, test: object) -> None:  # noqa: N802
         """Do nothing: the test goes on in the next round."""
 
-    def _hear(self, name: str, test: object, *args: Any, **kwargs: Any) -> None:
+    def _hear(self, name: str, test: object, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Take a report about *test*, an instance of one round."""
         if self.over:
             self._tell(name, args, kwargs)
