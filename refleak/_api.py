@@ -18,6 +18,7 @@ from typing_extensions import ParamSpec, Unpack
 from refleak._check import Check, raise_if_leaking
 from refleak._plan import Plan, make_plan
 from refleak._report import Report
+from refleak._single_pass import SinglePass
 from refleak.probes import Probe
 
 P = ParamSpec("P")
@@ -87,7 +88,7 @@ def _decorate(subject: Any, plan: Plan) -> Any:
         __tracebackhide__ = True
         if switched_off():
             return wrapped(*args, **kwargs)
-        return drive(wrapped, args, kwargs, Check(plan, name_of(wrapped)), raise_if_leaking)
+        return drive(wrapped, args, kwargs, Check(plan, name_of(wrapped)), _raise_if_leaking)
 
     return wrapt.FunctionWrapper(subject, wrapper)
 
@@ -131,7 +132,7 @@ def name_of(subject: Any) -> str:
     return name.rpartition("<locals>.")[2]
 
 
-Judge = Callable[[Report, Plan], None]
+Judge = Callable[[Check], None]
 
 
 def _drive_sync(
@@ -144,7 +145,7 @@ def _drive_sync(
     __tracebackhide__ = True
     for _ in check.rounds():
         result = subject(*args, **kwargs)
-    judge(_done(check), check.plan)
+    judge(check)
     return result
 
 
@@ -159,7 +160,7 @@ async def _drive_async(
     for _ in check.rounds():
         result = await subject(*args, **kwargs)
         await _turn()
-    judge(_done(check), check.plan)
+    judge(check)
     return result
 
 
@@ -193,21 +194,32 @@ def find_leaks(func: Callable[[], object], /, **options: Unpack[Options]) -> Rep
     return _done(check)
 
 
-def _no_verdict(report: Report, plan: Plan) -> None:
+def _raise_if_leaking(check: Check) -> None:
+    __tracebackhide__ = True
+    raise_if_leaking(_done(check), check.plan)
+
+
+def _no_verdict(check: Check) -> None:
     """Leave judging the report to the caller."""
 
 
 class LeakCheck:
-    """What :func:`leak_check` returns."""
+    """One check of a block or of calls; :func:`leak_check` makes it and says how to use it.
 
-    def __init__(self, plan: Plan, subject: str) -> None:
-        self._plan = plan
-        self._subject = subject
+    ``report`` is the Report of what was judged last, None before.
+    """
+
+    def __init__(self, plan: Plan, place: str) -> None:
         self.report: Report | None = None
+        self._plan = plan
+        self._place = place
+        self._single: SinglePass | None = None
+
+    # -- for _ in leak_check(): ... ---------------------------------------------------------
 
     def __iter__(self) -> Iterator[None]:
-        frame = sys._getframe(1)
-        return self._loop(f"the loop at {_place(frame)}", frame)
+        """Yield once for each round of the loop's body; at the end raise LeakError if it leaks."""
+        return self._loop(f"the loop at {self._place}", sys._getframe(1))
 
     def _loop(self, subject: str, frame: FrameType) -> Generator[None, None, None]:
         __tracebackhide__ = True
@@ -215,38 +227,110 @@ class LeakCheck:
             yield
             return
         check = Check(self._plan, subject)
-        rounds = check.rounds()
         try:
-            yield from rounds
+            yield from check.rounds()
         except GeneratorExit:
-            if _left_on_purpose(frame):
-                warnings.warn(
+            if left_on_purpose(frame):
+                warnings.warn_explicit(
                     f"{subject} was left early and is not judged; let it run to its end",
                     RuntimeWarning,
-                    stacklevel=2,
+                    frame.f_code.co_filename,
+                    frame.f_lineno,
                 )
             raise
         finally:
             del frame
-        self.report = check.report
-        raise_if_leaking(_done(check), self._plan)
+        self._judge(check)
 
+    # -- with leak_check() as check: check(function, argument) ------------------------------
 
-def _place(frame: FrameType) -> str:
-    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+    @overload
+    def __call__(
+        self, func: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def __call__(self, func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def __call__(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run ``func(*args, **kwargs)`` repeatedly; return what the last run returned.
 
+        Raises LeakError, which names *func*, if it leaks. With an ``async def`` function the call
+        is to be awaited. Within a ``with`` block the block is not judged besides.
+        """
+        __tracebackhide__ = True
+        _refuse("leak_check", func)
+        if self._single is not None:
+            self._single.close()
+            self._single = None
+        if switched_off():
+            return func(*args, **kwargs)
+        drive = _drive_async if is_async(func) else _drive_sync
+        return drive(func, args, kwargs, Check(self._plan, name_of(func)), self._judge)
 
-LEAVING = {"POP_TOP", "POP_ITER", "SWAP", "JUMP_FORWARD", "RETURN_VALUE", "ROT_TWO"}
-"""Instructions at which a loop's iterator is dropped by break or return; no exception rises there."""
+    # -- with leak_check(): ... -------------------------------------------------------------
 
+    def __enter__(self) -> LeakCheck:
+        if not switched_off():
+            self._single = SinglePass(self._plan, f"the block at {self._place}")
+            self._single.begin(sys._getframe(1))
+        return self
 
-def _left_on_purpose(frame: FrameType) -> bool:
-    """Tell ``break`` and ``return`` from an exception, by the instruction the frame is at."""
-    code = frame.f_code.co_code
-    return 0 <= frame.f_lasti < len(code) and dis.opname[code[frame.f_lasti]] in LEAVING
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        __tracebackhide__ = True
+        single, self._single = self._single, None
+        if single is None:
+            return
+        if kind is not None:
+            single.close()
+            return
+        self.report = single.end()
+        raise_if_leaking(self.report, self._plan)
+
+    def _judge(self, check: Check) -> None:
+        __tracebackhide__ = True
+        self.report = _done(check)
+        raise_if_leaking(self.report, self._plan)
 
 
 def leak_check(**options: Unpack[Options]) -> LeakCheck:
-    """Check a block or calls for leaks; takes the same options as :func:`assert_no_leaks`."""
+    """Check a block, or calls, for leaks; takes the same options as :func:`assert_no_leaks`.
+
+    Three ways of use::
+
+        with leak_check() as check:      # a callable, run repeatedly; LeakError names it
+            check(parse, data)           # await check(fetch, url) for an async function
+
+        for _ in leak_check():           # a block, run repeatedly; also in async code
+            parse(data)
+
+        with leak_check():               # a block that runs once: what outlived it?
+            parse(data)
+
+    The last cannot warm up. It judges what was created in the block and is alive after it, but for
+    what only the enclosing frame's variables or an interpreter's or the standard library's
+    cache holds; file descriptors, threads, child processes and tasks; and references gained
+    that no container accounts for.
+
+    A body that raises is not judged; a loop left by ``break`` is not either, and warns.
+    Raises TypeError or ValueError for wrong options.
+    """
     frame = sys._getframe(1)
-    return LeakCheck(make_plan(**options), f"the block at {_place(frame)}")
+    place = f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+    return LeakCheck(make_plan(**options), place)
+
+
+LEAVING = {"POP_TOP", "POP_ITER", "SWAP", "JUMP_FORWARD", "RETURN_VALUE", "ROT_TWO"}
+"""Instructions at which break or return drop a loop's iterator; no exception rises there."""
+
+
+def left_on_purpose(frame: FrameType) -> bool:
+    """Tell ``break`` and ``return`` from an exception, by the instruction the frame is at.
+
+    While an exception unwinds the stack, a generator that is closed cannot see it.
+    """
+    code = frame.f_code.co_code
+    return 0 <= frame.f_lasti < len(code) and dis.opname[code[frame.f_lasti]] in LEAVING

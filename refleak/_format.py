@@ -47,7 +47,8 @@ def plural(number: float, unit: str) -> str:
     """Say *number* with its *unit*: ``1 reference``, ``2.5 memory blocks``, ``4 child processes``."""
     if unit == "byte" and abs(number) >= 10_000:
         return size(number)
-    return f"{quantity(number)} {unit if number == 1 else pluralize(unit)}"
+    text = quantity(number)
+    return f"{text} {unit if text == '1' else pluralize(unit)}"
 
 
 def pluralize(unit: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from refleak import probes as _probes
@@ -44,6 +44,7 @@ def make_plan(
     max_seconds: float | None = None,
     known_leak: str | None = None,
     strict: bool = False,
+    **unknown: object,
 ) -> Plan:
     """Validate the options of every public form.
 
@@ -64,6 +65,9 @@ def make_plan(
 
     Raises TypeError or ValueError, naming the argument, its value and what is allowed.
     """
+    if unknown:
+        allowed = [each.name for each in fields(Plan)]
+        raise TypeError(f"unknown option {next(iter(unknown))!r}; allowed are {', '.join(allowed)}")
     chosen = _probes.select(probes)
     return Plan(
         stab=_count("stab", stab, 1),

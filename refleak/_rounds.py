@@ -10,12 +10,12 @@ preallocated arrays (:mod:`refleak._readings`), and value objects are made after
 
 from __future__ import annotations
 
-import os
 import pickle
 import sys
 import time
 from array import array
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import length_hint
@@ -24,6 +24,7 @@ from refleak import _census
 from refleak._caches import clear_caches
 from refleak._census import TypeCount
 from refleak._plan import Plan
+from refleak._platform import system
 from refleak._readings import Series, Windows, column
 from refleak._rules import RULES, Rule, Verdict, Window, drop, judge, rising
 from refleak._settle import Frozen, collect, settle
@@ -60,7 +61,6 @@ class Evidence:
 
     rounds: int
     measured: Mapping[str, tuple[int, ...]]
-    warm_up: Mapping[str, tuple[int, ...]]
     confirmed: Mapping[str, tuple[int, ...]] | None = None
     windows: Mapping[str, Sequence[Window]] = field(default_factory=dict)
     types: tuple[Mapping[str, TypeCount], Mapping[str, TypeCount]] | None = None
@@ -144,65 +144,56 @@ class _FirstRounds(_Rounds):
         heavy = [probe for probe in probes if not reads_each_round(probe)]
         self.frozen = Frozen()
         self._may_freeze = plan.freeze and Frozen.possible()
-        self._light = Series(light, plan.run + 1)
         self._warm = Series(light, plan.stab)
+        self._light = Series(light, plan.run + 1)
         self._ends = Series(heavy, 3, heap=_census.drift)
-        self._drifted = False
 
     def rounds(self) -> Rounds:
+        _prime()
         collect()
         self._freeze()
-        for _ in repeat(None, self._plan.stab - 1):
-            yield from self._warm_up()
         # The last warm-up round runs on top of the baseline: what it replaces is the state that
         # earlier ones left behind, which nobody frees while it is frozen.
-        if self._plan.stab > 1:
-            self._baseline()
-            yield from self._warm_up()
-        else:
-            yield from self._warm_up()
-            self._baseline()
-        self._light.read()
-        for _ in repeat(None, self._plan.run):
-            yield from self._once("measured")
+        yield from self._warm_up(max(1, self._plan.stab - 1))
+        self._read_ends()
+        yield from self._measure()
+        self._read_ends()
+        if any(self._ends.change(0, 1).values()):
+            settle()  # perhaps it was only garbage that the freeze had kept
+            self._read_ends()
+
+    def _warm_up(self, rounds: int) -> Rounds:
+        for _ in repeat(None, rounds):
+            yield from self._once("warm-up")
+            settle()
+            self._warm.read()  # what the first reading of all allocates, the measured ones reuse
+
+    def _measure(self) -> Rounds:
+        self._freeze()
+        phases = ["warm-up" if self._plan.stab > 1 else "", *["measured"] * self._plan.run]
+        for phase in phases:
+            if phase:
+                yield from self._once(phase)
             settle()
             self._light.read()
-        self.frozen.thaw()
-        self._drifted = self._drift()
 
-    def _warm_up(self) -> Rounds:
-        yield from self._once("warm-up")
-        settle()
-        self._warm.read()
-
-    def _baseline(self) -> None:
+    def _read_ends(self) -> None:
         self.frozen.thaw()
         self._ends.read()
-        self._freeze()
-        settle()
 
     def _freeze(self) -> None:
         if self._may_freeze:
             self.frozen.freeze()
 
-    def _drift(self) -> bool:
-        """Tell whether the heap drifted, but for garbage that the freeze had kept."""
-        self._ends.read()
-        if not any(self._ends.change(0, 1).values()):
-            return False
-        settle()
-        self._ends.read()
-        return any(self._ends.change(0, 2).values())
-
     def suspicious(self) -> bool:
-        return self._drifted or any(map(rising, self._light.deltas().values()))
+        drifted = any(self._ends.change(0, self._ends.last).values())
+        return drifted or any(map(rising, self._light.deltas().values()))
 
     def evidence(self) -> Evidence:
         unread = dict.fromkeys(self._ends.change(0, 0), (0,) * self._plan.run)
         return Evidence(
             rounds=self._number[0],
             measured={**self._light.deltas(), **unread},
-            warm_up=self._warm.deltas(),
             frozen_before=self._plan.freeze and not self._may_freeze,
         )
 
@@ -227,6 +218,7 @@ class _FurtherRounds(_Rounds):
 
         The only reading is here: at the same depth, with the same locals, every time.
         """
+        _prime()
         length = column(1)
         while self._advance(length):
             yield from self._batch(length)
@@ -305,7 +297,6 @@ class _FurtherRounds(_Rounds):
         return Evidence(
             rounds=first.rounds + self._number[0],
             measured=first.measured,
-            warm_up=first.warm_up,
             confirmed=self._series.deltas(self._plan.run),
             windows=self._windows.growth(self._series),
             types=(pickle.loads(self._types[0]), pickle.loads(self._types[1])),
@@ -315,21 +306,18 @@ class _FurtherRounds(_Rounds):
         )
 
 
+def _prime() -> None:
+    """Handle an exception, so that all readings after it see the same.
+
+    Before 3.12 a generator in which no exception was handled yet holds one reference to None less.
+    """
+    with suppress(StopIteration):
+        next(iter(()))
+
+
 def other_threads() -> bool:
     """Tell whether Python code of another thread may run beside the code under test."""
     return len(sys._current_frames()) > 1
-
-
-def resident_memory() -> int:
-    """Return the bytes of memory in use by the process, 0 where they cannot be had cheaply."""
-    try:
-        file = os.open("/proc/self/statm", os.O_RDONLY)
-    except OSError:
-        return 0
-    try:
-        return int(os.read(file, 100).split()[1]) * 4096
-    finally:
-        os.close(file)
 
 
 class _Bounds:
@@ -341,7 +329,7 @@ class _Bounds:
 
     def __init__(self, rounds: int, seconds: float) -> None:
         self._most_rounds, self._most_seconds = rounds, seconds
-        self._memory = resident_memory()
+        self._memory = system.resident_memory()
         self._rounds = column(1)
         self._seconds = array("d", [0.0])
         self.reached: str | None = None
@@ -349,7 +337,7 @@ class _Bounds:
     def allow(self, rounds: int) -> int:
         """Return how many of *rounds* more can be run, 0 when a bound is reached."""
         left = self._most_rounds - self._rounds[0]
-        grown = max(1, resident_memory() - self._memory)
+        grown = max(1, system.resident_memory() - self._memory)
         if self.seconds_left() <= 0:
             self.reached = f"{self._most_seconds:.3g} seconds"
         elif left < rounds // 2:
