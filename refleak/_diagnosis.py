@@ -126,6 +126,8 @@ def diagnose(
 
 
 class _Budget:
+    __slots__ = ("_start", "seconds", "stopped")
+
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._start = time.monotonic()
@@ -140,6 +142,8 @@ class _Budget:
 
 class _Diagnosis:
     """The state of one diagnosis: what must be put back, and what must be let go."""
+
+    __slots__ = ("_baseline", "_budget", "_calls", "_hidden", "_ignored", "_settle", "_tracing")
 
     def __init__(
         self,

@@ -102,6 +102,20 @@ def gained_items(grown: Grown) -> list[Any]:
 class Groups:
     """Finds the groups of survivors: first by the containers that grew, then by the rest."""
 
+    __slots__ = (
+        "_amounts",
+        "_baseline",
+        "_calls",
+        "_hidden",
+        "_ignored",
+        "_search",
+        "_traces",
+        "filling",
+        "found",
+        "left_out",
+        "natives",
+    )
+
     def __init__(
         self,
         baseline: Baseline,
@@ -374,7 +388,8 @@ def _holder(grown: Grown, path: Path, calls: int) -> Holder:
         return Holder(root, "", "", before, size, calls, limit[1])
     count = items(obj)
     size = grown.after if count is None else count
-    each = grown.after / size if size else 1
+    # a dict shows its keys to the collector unless all of them are text
+    each = max(1, round(grown.after / size)) if size and is_a(obj, dict) else 1
     before = max(0, size - round((grown.after - grown.before) / each))
     root = path.root or "native code or a running frame"
     kind = type_name(type(obj))

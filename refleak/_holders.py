@@ -27,6 +27,7 @@ from refleak._names import (
     module_of,
     references_from,
     step,
+    suspended_kind,
 )
 from refleak._origins import Origin
 
@@ -134,6 +135,8 @@ class Path:
 class Hidden:
     """The objects that are this library's own: never shown as holders."""
 
+    __slots__ = ("_held", "_ids")
+
     def __init__(self, objs: Iterable[object] = ()) -> None:
         self._held: list[object] = []  # so that their ids are not used for others
         self._ids: set[int] = set()
@@ -150,6 +153,8 @@ class Hidden:
 
 class Search:
     """Searches for holders in one state of the heap, until a deadline."""
+
+    __slots__ = ("_hidden", "_late", "_modules")
 
     def __init__(self, hidden: Hidden, late: Callable[[], bool]) -> None:
         self._hidden = hidden
@@ -186,9 +191,16 @@ class Search:
 
     def referrers(self, objs: list[Any]) -> list[Any]:
         """Return the objects that refer to any of *objs*, without this library's own."""
-        found = gc.get_referrers(*objs)
+        mark = object()
+        found = gc.get_referrers(*objs, mark)
         own = {id(found), id(objs)}
-        return [each for each in found if id(each) not in own and each not in self._hidden]
+        return [
+            each
+            for each in found
+            if id(each) not in own
+            and each not in self._hidden
+            and not (type(each) is tuple and each[-1] is mark)  # this very call's arguments
+        ]
 
     def _chain(
         self, obj: object, avoid: Callable[[object], bool]
@@ -326,7 +338,8 @@ def _suspended_root(obj: Any, child: object) -> tuple[str, int] | None:
     if code is None or code.co_filename.startswith(OWN_FOLDER):
         return None
     name = local_name(obj, child)
-    what = "frame" if type(obj) is types.FrameType else f"suspended {base_name(type(obj))}"
+    kind = suspended_kind(obj)
+    what = "frame" if kind is None else f"suspended {kind}"
     where = shorten(code.co_name)
     return f"{what} {where} -> {name or 'its stack'}", 2
 

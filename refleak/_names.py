@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import sys
 import types
 import weakref
@@ -68,6 +69,21 @@ def is_own(obj: object) -> bool:
 
 OWN_FOLDER = is_own.__code__.co_filename.removesuffix("_names.py")
 """Where this library's code lies; frames of it are not the user's."""
+
+
+def suspended_kind(obj: Any) -> str | None:
+    """Tell whether a generator or the like, or a frame of one: up to 3.10 the frame holds."""
+    if type(obj) in _SUSPENDED:
+        return _SUSPENDED[type(obj)][0]
+    flags = obj.f_code.co_flags
+    return next((name for flag, name in _FLAGS.items() if flags & flag), None)
+
+
+_FLAGS = {
+    inspect.CO_GENERATOR: "generator",
+    inspect.CO_COROUTINE: "coroutine",
+    inspect.CO_ASYNC_GENERATOR: "async generator",
+}
 
 
 def code_of(obj: Any) -> types.CodeType | None:
@@ -345,8 +361,8 @@ def local_name(obj: Any, child: object) -> str | None:
         if value is child:
             found = shorten(name)
             break
-    if sys.version_info < (3, 13) and frame.f_code.co_flags & 1 and sys.gettrace() is None:
-        variables.clear()  # only a copy (CO_OPTIMIZED), but it would hold on to all of them
+    if sys.version_info < (3, 13) and frame.f_code.co_flags & inspect.CO_OPTIMIZED and sys.gettrace() is None:
+        variables.clear()  # only a copy, but it would hold on to all of them
     return found
 
 

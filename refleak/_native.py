@@ -26,6 +26,8 @@ class Suspects:
     does not, has references which no container accounts for.
     """
 
+    __slots__ = ("_after", "_baseline", "_before", "_incoming", "_indexes", "_targets")
+
     def __init__(self, baseline: Baseline, indexes: list[int], new: list[Any]) -> None:
         """Count the references to the objects at *indexes*; *new* are those that came since."""
         self._baseline = baseline
@@ -100,6 +102,8 @@ class _Allowance:
     such references to old strings; instances of classes that do not show their type to the
     collector, and objects which it does not know (a range, an aware datetime), hold others.
     """
+
+    __slots__ = ("_any", "_by_type", "_opaque", "_shown")
 
     def __init__(self, new: list[Any], before: Population, after: Population) -> None:
         gained = after.counts - before.counts

@@ -51,6 +51,8 @@ class Baseline:
     ``gc.get_objects()`` gives new objects only.
     """
 
+    __slots__ = ("_containers", "_frozen", "_untracked_dicts", "hidden", "objs")
+
     def __init__(self, hidden: Hidden) -> None:
         self.hidden = hidden
         self.objs = _census.heap()
@@ -192,6 +194,8 @@ def tally(keys: Iterable[Key], counts: Counter[Key] | None = None) -> Counter[Ke
 
 class Graph:
     """The new objects, the untracked ones they hold included, and how they refer to each other."""
+
+    __slots__ = ("children", "has_parent", "index", "objs")
 
     def __init__(self, objs: list[Any], hidden: Hidden) -> None:
         self.objs = objs
