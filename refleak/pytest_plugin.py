@@ -1,0 +1,440 @@
+"""pytest: ``-R``, two markers and a fixture over the one pipeline."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+from refleak._api import find_leaks, switched_off
+from refleak._check import Check, raise_if_leaking
+from refleak._plan import Plan, check_implementation, make_plan
+from refleak._pytest_items import Repetition, Stop, Subject, quiet
+from refleak._report import Report
+
+STAB, RUN = 5, 4
+
+VALUE = re.compile(r"(\d*):(\d*)")
+"""What ``-R`` takes: STAB:RUN, either of which may be left out."""
+
+HELP = f"""\
+run each test repeatedly and tell which ones leak: references, memory, file descriptors, threads.
+The argument is STAB:RUN: STAB times to warm up (default {STAB}), then RUN times to measure
+(default {RUN}); more only if something grew. The shortest form is '-R :'.
+"""
+
+MARKERS = (
+    "no_leak_check(fail=False, reason=''): leave this test out of -R; with fail=True count it as "
+    "leaked, without running it repeatedly, for the reason given.",
+    "assert_no_leaks(stab=5, run=4, **options): fail this test with LeakError if it leaks, with "
+    "or without -R; takes the options of refleak.assert_no_leaks.",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options and settings."""
+    group = parser.getgroup("leaks")
+    names = ["--leaks"] if _claimed(parser) else ["-R", "--leaks"]
+    group.addoption(*names, action="store", dest="leaks", help=HELP)
+    group.addoption(
+        "--leaks-fail", action="store_true", dest="leaks_fail", help="exit with 1 if a test leaks"
+    )
+    parser.addini("leaks_stab", "runs to warm up under -R", default=str(STAB))
+    parser.addini("leaks_run", "measured runs under -R", default=str(RUN))
+    parser.addini("leaks_fail", "exit with 1 if a test leaks", type="bool", default=False)
+
+
+def _claimed(parser: Any) -> bool:
+    """Tell whether ``-R`` is, or will be, another plugin's.
+
+    pytest-remotedata's is known; it may be loaded later.
+    """
+    options = (option for group in parser._groups for option in group.options)
+    return any("-R" in option.names() for option in options) or bool(
+        find_spec("pytest_remotedata")
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> None:
+    """Where ``-R`` is another plugin's, take those that have a colon."""
+    if _claimed(parser):
+        args[:] = _renamed(args)
+
+
+def _renamed(args: list[str]) -> Iterator[str]:
+    words = iter(args)
+    for word in words:
+        if word == "--":
+            yield word
+            yield from words
+        elif word == "-R":
+            value = next(words, None)
+            if value is not None and VALUE.fullmatch(value):
+                yield f"--leaks={value}"
+            else:
+                yield from (word, *([] if value is None else [value]))
+        elif word.startswith("-R") and VALUE.fullmatch(word[2:]):
+            yield f"--leaks={word[2:]}"
+        else:
+            yield word
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options; prepare the checker that ``-R`` asks for."""
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+    checker = None
+    if config.getoption("leaks") is not None:
+        checker = LeaksChecker(*_counts(config))
+        config.pluginmanager.register(checker, "leaks_checker")
+    config.pluginmanager.register(LeaksPlugin(config, checker), "refleak-session")
+
+
+def _counts(config: pytest.Config) -> tuple[int, int]:
+    """Return how often to warm up and to measure; raise UsageError for bad values."""
+    match = VALUE.fullmatch(config.getoption("leaks"))
+    if match is None:
+        raise pytest.UsageError(
+            f"-R/--leaks takes STAB:RUN, such as 5:4, 6: or :, not {config.getoption('leaks')!r}"
+        )
+    stab, run = (
+        _count(name, given or config.getini(name))
+        for name, given in zip(("leaks_stab", "leaks_run"), match.groups())
+    )
+    try:
+        check_implementation()
+    except NotImplementedError as error:
+        raise pytest.UsageError(str(error)) from error
+    return stab, run
+
+
+def _count(name: str, value: str) -> int:
+    if not re.fullmatch(r"\s*0*[1-9]\d*\s*", str(value)):
+        raise pytest.UsageError(f"{name} must be a number from 1 up, not {value!r}")
+    return int(value)
+
+
+class Leaks(dict[str, list[int]]):
+    """The leaking quantities and their deltas, empty (so false) if nothing leaks.
+
+    ``str()`` is the line of the leaks summary; ``report`` the whole report.
+    """
+
+    def __init__(self, report: Report) -> None:
+        super().__init__((found.quantity, list(found.deltas)) for found in report.findings)
+        self.report = report
+
+    def __str__(self) -> str:
+        return self.report.summary()
+
+
+class LeaksChecker:
+    """What the fixture ``leaks_checker`` gives under ``-R``."""
+
+    def __init__(self, stab: int, run: int) -> None:
+        self.stab = stab
+        self.run = run
+        self.plan = make_plan(stab=stab, run=run)
+        self.hunted = False
+
+    def hunt_leaks(self, func: Callable[[], object]) -> Leaks:
+        """Check a function of no arguments with the counts of ``-R``; empty if it does not leak.
+
+        A test that calls this is not itself repeated.
+        """
+        self.hunted = True
+        return Leaks(find_leaks(func, stab=self.stab, run=self.run))
+
+
+@pytest.fixture
+def leaks_checker(request: pytest.FixtureRequest) -> LeaksChecker | None:
+    """Give what ``-R`` asked for, ``stab`` and ``run``, and ``hunt_leaks(func)``.
+
+    None without ``-R``.
+    """
+    plugin = request.config.pluginmanager.get_plugin("leaks_checker")
+    return plugin if isinstance(plugin, LeaksChecker) else None
+
+
+class LeaksPlugin:
+    """The hooks of one session."""
+
+    def __init__(self, config: pytest.Config, checker: LeaksChecker | None) -> None:
+        self._checker = checker
+        self._off = switched_off()
+        self._fail = config.getoption("leaks_fail") or config.getini("leaks_fail")
+        self._sign = ProgressSign(config)
+        self._session: pytest.Session | None = None
+        self._subject: Subject | None = None
+        self._plan: Plan | None = None
+        self._repeating = False
+
+    def pytest_report_header(self) -> str | None:
+        """Say so if nothing is checked in spite of ``-R``."""
+        return "leaks: REFLEAK=off, nothing is checked" if self._off and self._checker else None
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Remember the session."""
+        self._session = session
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Note how the item is before its first run, if it is to be checked."""
+        if not self._repeating:
+            self._subject = None
+            self._plan = None if self._off else self._plan_of(item)
+            if self._plan is not None:
+                self._subject = Subject(item)
+                if self._checker is not None:
+                    self._checker.hunted = False
+        return (yield)
+
+    def _plan_of(self, item: pytest.Item) -> Plan | None:
+        """Return how to check the item, None if not at all."""
+        if item.get_closest_marker("no_leak_check"):
+            return None
+        options = asserted(item)
+        if options is None:
+            return self._checker.plan if self._checker else None
+        if self._checker:
+            options = {"stab": self._checker.stab, "run": self._checker.run, **options}
+        try:
+            return make_plan(**options)
+        except (TypeError, ValueError) as error:
+            pytest.fail(f"@pytest.mark.assert_no_leaks: {error}", pytrace=False)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self) -> Generator[None, Any, Any]:
+        """Note that the call, and not merely a subtest, is at its end."""
+        result = yield
+        if self._subject is not None:
+            self._subject.called = True
+        return result
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[Any]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Repeat a test that has passed, before its report is shown."""
+        subject = self._subject
+        if subject is None or subject.item is not item or self._repeating:
+            report = yield
+            if self._checker and not self._repeating and call.when == "call":
+                _mark_unchecked(item, report)
+            return report
+        if call.when == "teardown" and subject.first_teardown is not None:
+            call.excinfo = subject.first_teardown.excinfo
+        report = yield
+        if call.when == "call" and self._to_be_repeated(subject, report):
+            return self._judged(subject, call, report)
+        return report
+
+    def _to_be_repeated(self, subject: Subject, report: pytest.TestReport) -> bool:
+        passed = report.passed and not hasattr(report, "wasxfail") and not subject.failed_in_part
+        hunted = self._checker is not None and self._checker.hunted
+        return subject.called and passed and not hunted
+
+    def _judged(
+        self, subject: Subject, call: pytest.CallInfo[Any], report: pytest.TestReport
+    ) -> pytest.TestReport:
+        """Run the rounds; return the report of the call with the verdict."""
+        item, plan = subject.item, self._plan
+        assert plan is not None
+        check = Check(plan, item.nodeid, self._sign)
+        stop = self._repeat(subject, check)
+        if stop is not None:
+            return self._stopped(item, call, report, stop)
+        assert check.report is not None
+        if asserted(item) is not None:
+            found = check.report
+            verdict = pytest.CallInfo.from_call(lambda: raise_if_leaking(found, plan), "call")
+            return self._failed(item, call, report, verdict)
+        _add_verdict(item, report, check.report)
+        return report
+
+    def _repeat(self, subject: Subject, check: Check) -> Stop | None:
+        repetition = Repetition(subject)
+        self._repeating = True
+        try:
+            with quiet(repetition, subject.item):
+                for _ in check.rounds():
+                    repetition.once()
+                    if repetition.stop is not None:
+                        break
+        finally:
+            self._repeating = False
+            self._sign.clear()
+        return repetition.stop
+
+    def _stopped(
+        self,
+        item: pytest.Item,
+        call: pytest.CallInfo[Any],
+        report: pytest.TestReport,
+        stop: Stop,
+    ) -> pytest.TestReport:
+        """Fail a test that passed at first and failed when repeated; else say: not judged."""
+        if stop.number == 0:  # its own teardown failed: an error as without -R, told in due time
+            return report
+        if stop.outcome != "failed":
+            _attach(report, f"not judged: {stop}", leaking=False)
+            return report
+        report = self._failed(item, call, report, stop.call)
+        report.sections.insert(0, ("leak check", f"The test passed at first, but {stop}."))
+        return report
+
+    def _failed(
+        self,
+        item: pytest.Item,
+        call: pytest.CallInfo[Any],
+        report: pytest.TestReport,
+        cause: pytest.CallInfo[Any],
+    ) -> pytest.TestReport:
+        """Make the report of a call that ended as *cause* did."""
+        if cause.excinfo is None:
+            return report
+        call.excinfo = cause.excinfo
+        self._repeating = True
+        try:
+            failed: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
+        finally:
+            self._repeating = False
+        return failed
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note failures of subtests; with ``--leaks-fail`` count a leak as a failure."""
+        if report.failed and self._subject is not None and not self._subject.called:
+            self._subject.failed_in_part = True
+        if self._fail and self._session is not None and leaked(report):
+            self._count_failure(self._session)
+
+    def _count_failure(self, session: pytest.Session) -> None:
+        if hasattr(session.config, "workerinput"):  # pytest-xdist's controller counts
+            return
+        session.testsfailed += 1
+        most = session.config.getoption("maxfail", 0)
+        if most and session.testsfailed >= most:
+            session.shouldfail = f"stopping after {session.testsfailed} failures"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport
+    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+        """Show ``L`` and ``LEAKED``."""
+        return ("leaked", "L", ("LEAKED", {"yellow": True})) if leaked(report) else None
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """List what leaked; with ``-v`` the whole report of each."""
+        reports = [
+            report
+            for category in terminalreporter.stats.values()
+            for report in category
+            if verdict_of(report)
+        ]
+        if reports:
+            terminalreporter.write_sep("=", "leaks summary", yellow=True)
+        for report in sorted(reports, key=leaked, reverse=True):
+            verdict = verdict_of(report)
+            terminalreporter.write_line(f"{report.nodeid}: {verdict['summary']}")
+            if terminalreporter.config.get_verbosity() > 0:
+                for line in verdict["lines"]:
+                    terminalreporter.write_line(f"    {line}".rstrip())
+
+
+def asserted(item: pytest.Item) -> dict[str, Any] | None:
+    """Return the options of the marker ``assert_no_leaks``, None without it."""
+    marker = item.get_closest_marker("assert_no_leaks")
+    if marker is None:
+        return None
+    if marker.args:
+        pytest.fail("@pytest.mark.assert_no_leaks takes keyword arguments only", pytrace=False)
+    return dict(marker.kwargs)
+
+
+def _mark_unchecked(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Count a test with ``no_leak_check(fail=True)`` as leaked."""
+    marker = item.get_closest_marker("no_leak_check")
+    if marker is not None and marker.kwargs.get("fail") and report.passed:
+        reason = marker.kwargs.get("reason", "")
+        _attach(report, f"leaked (not checked): {reason!r}", leaking=True)
+
+
+def _add_verdict(item: pytest.Item, report: pytest.TestReport, found: Report) -> None:
+    if found.leaking:
+        _attach(report, found.summary(), *str(found).splitlines(), leaking=True)
+        properties = [(f"leaked {f.quantity}", str(list(f.deltas))) for f in found.findings]
+        item.user_properties.extend(properties)
+        report.user_properties.extend(properties)
+    elif not found.judged:
+        reasons = dict.fromkeys(entry.reason for entry in found.not_judged)
+        _attach(report, f"not judged: {', '.join(reasons)}", leaking=False)
+
+
+def _attach(report: pytest.TestReport, summary: str, *lines: str, leaking: bool) -> None:
+    """Add the verdict to the report, in types that pytest-xdist can send."""
+    verdict = {"leaking": leaking, "summary": summary, "lines": list(lines)}
+    report.refleak = verdict  # type: ignore[attr-defined]
+
+
+def verdict_of(report: object) -> dict[str, Any]:
+    """Return what a report of pytest's carries, an empty dict if nothing."""
+    found: dict[str, Any] = getattr(report, "refleak", {})
+    return found
+
+
+def leaked(report: pytest.TestReport) -> bool:
+    """Tell whether a report of pytest's is that of a leak."""
+    return report.passed and bool(verdict_of(report).get("leaking"))
+
+
+class ProgressSign:
+    """On a terminal, a few words behind the test's name while it takes long."""
+
+    FIRST, THEN = 1.0, 0.2
+    """Seconds until the sign appears, and between changes."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._shown = 0
+        self._next = 0.0
+
+    def __call__(self, number: int, phase: str) -> None:
+        """Show the round's number and phase."""
+        now = time.monotonic()
+        if number == 1:
+            self._next = now + self.FIRST
+        if now < self._next:
+            return
+        self._next = now + self.THEN
+        self._write(f" leak check: round {number} ({phase})")
+
+    def clear(self) -> None:
+        """Take the sign away."""
+        if self._shown:
+            self._write("")
+
+    def _write(self, text: str) -> None:
+        terminal = self._terminal()
+        if terminal is None:
+            return
+        back = "\b" * self._shown
+        terminal.write(f"{back}{' ' * self._shown}{back}{text}")
+        terminal.flush()
+        self._shown = len(text)
+
+    def _terminal(self) -> Any:
+        """Return the file to write to, None if it is no terminal or has not enough room."""
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        writer = getattr(reporter, "_tw", None)
+        if writer is None or self._config.get_verbosity() < 0:
+            return None
+        room = writer.fullwidth - writer.width_of_current_line
+        stream = writer._file
+        return stream if room > 50 and stream.isatty() else None
