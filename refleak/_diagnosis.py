@@ -198,7 +198,7 @@ class _Diagnosis:
         late = warm + traced
         calls = Calls(self._calls, late, least_early, max(1, late // period))
         grown = [
-            Grown(baseline.objs[index], first.degrees[index], before, after)
+            Grown(baseline.objs[index], before, after)
             for index, before, after in zip(degrees, degrees_before, degrees_after)
             if after - before >= calls.least_late
         ]
@@ -220,7 +220,7 @@ class _Diagnosis:
 
         left_out = max(0, len(tracked) - MAX_NEWCOMERS)
         del tracked[MAX_NEWCOMERS:]
-        new = baseline.with_leaves(tracked)
+        new = baseline.with_leaves(tracked, _gained(grown))
         later = population(new)
         self._hidden.add(new, later, *later)
         unaccounted = suspects.unaccounted(
@@ -231,8 +231,6 @@ class _Diagnosis:
             least=calls.least_late,
             ignored=self._ignored,
         )
-        new = baseline.with_leaves(tracked, _gained(grown))
-        self._hidden.add(new)
         groups.search(new, grown, (earlier, later), origins)
         return self._told(groups, unaccounted, origins, traced, left_out)
 

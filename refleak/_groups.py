@@ -90,7 +90,7 @@ class Calls:
 
 def gained_items(grown: Grown) -> list[Any]:
     """Return the objects a container gained, as far as its order tells, or all that it holds."""
-    obj, gain = grown.obj, grown.after - grown.first
+    obj, gain = grown.obj, 2 * (grown.after - grown.before)
     held = [] if is_a(obj, types.ModuleType) else gc.get_referents(obj)
     if is_a(obj, dict):
         held += list(dict.keys(obj))  # text keys are not shown to the collector
@@ -224,26 +224,22 @@ class Groups:
         self, graph: Graph, direct: list[int], grown: Grown, gained: list[Any]
     ) -> tuple[tuple[Gained, ...], list[Any]]:
         """Name what a container gained: new objects, or old ones that it holds once more."""
-        least = self._calls.least_early + self._calls.least_late
         objs = [graph.objs[place] for place in direct]
-        if len(objs) < least:
-            gain = grown.after - grown.first
+        kinds = self._named(objs)
+        if not kinds:
+            gain = grown.after - grown.before
             objs = gained[:gain] if is_a(grown.obj, list) else gained[-gain:]
-        return self._named(objs, least), objs
+            kinds = _kinds(objs, self._calls.late, self._calls.least_late)
+        return kinds, objs
 
-    def _named(self, objs: list[Any], least: int) -> tuple[Gained, ...]:
-        counts = tally(kind_name(obj) for obj in objs)
-        common = [(name, count) for name, count in counts.items() if count >= least]
-        if not common:
-            by_type = tally(base_name(type(obj)) for obj in objs)
-            common = [(name, count) for name, count in by_type.items() if count >= least]
-        common.sort(key=lambda item: (item[0] in _PLAIN, -item[1]))
-        total = max(self._calls.total, 1)
-        return tuple(Gained(name, count / total) for name, count in common[:MAX_KINDS])
+    def _named(self, objs: list[Any]) -> tuple[Gained, ...]:
+        """Name the kinds of new objects; what each call replaces is too few to be named."""
+        least = self._calls.least_early + self._calls.least_late
+        return _kinds(objs, self._calls.total, least)
 
     def _inner(self, graph: Graph, places: Iterable[int]) -> tuple[Gained, ...]:
         objs = [graph.objs[place] for place in places]
-        return self._named(objs, self._calls.least_early + self._calls.least_late)
+        return self._named(objs)
 
     def _origins(
         self, graph: Graph, direct: Iterable[int], inner: Iterable[int]
@@ -328,7 +324,6 @@ class Groups:
             return
         inner = set(found).difference(direct, places)
         objs = [graph.objs[place] for place in direct]
-        least = self._calls.least_early + self._calls.least_late
         holder = Holder(
             path.root or "native code or a running frame",
             path.text,
@@ -338,7 +333,7 @@ class Groups:
         )
         self.found.append(
             Survivors(
-                kinds=self._named(objs, least) or self._named(objs, 1),
+                kinds=self._named(objs) or _kinds(objs, self._calls.total, 1),
                 inner=self._inner(graph, inner),
                 holder=holder,
                 origins=self._origins(graph, direct, inner),
@@ -362,6 +357,16 @@ class Groups:
 
 
 _PLAIN = ("str", "bytes", "int", "float", "bool", "None", "tuple")
+
+
+def _kinds(objs: list[Any], calls: int, least: int) -> tuple[Gained, ...]:
+    counts = tally(kind_name(obj) for obj in objs)
+    common = [(name, count) for name, count in counts.items() if count >= least]
+    if not common:
+        by_type = tally(base_name(type(obj)) for obj in objs)
+        common = [(name, count) for name, count in by_type.items() if count >= least]
+    common.sort(key=lambda item: (item[0] in _PLAIN, -item[1]))
+    return tuple(Gained(name, count / max(calls, 1)) for name, count in common[:MAX_KINDS])
 
 
 def replace_also(group: Survivors, also: tuple[Holder, ...]) -> Survivors:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import types
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import compress, islice, repeat
-from operator import add, ge
+from operator import is_, is_not, sub
 from sys import getrefcount
+from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 from refleak import _census
@@ -18,6 +18,9 @@ from refleak._names import is_a, is_own
 from refleak._settle import Frozen
 
 Key = TypeVar("Key", int, str)
+
+GROUP = 64
+"""Objects whose out-degrees are added up: one list each would cost most of the time."""
 
 MAX_NEWCOMERS = 200_000
 """New objects looked at one by one; what more there is, is left out, and the report says so."""
@@ -28,7 +31,7 @@ _PRIVATE = (list, dict, set, tuple, array, Counter)
 
 
 class Level(NamedTuple):
-    """Reference count and out-degree of every object of the baseline at one moment."""
+    """Reference count of every object of the baseline, and out-degree of each group of them."""
 
     references: array[int]
     degrees: array[int]
@@ -38,7 +41,6 @@ class Grown(NamedTuple):
     """An old object whose number of references to others grew."""
 
     obj: Any
-    first: int
     before: int
     after: int
 
@@ -55,13 +57,18 @@ class Baseline:
 
     def __init__(self, hidden: Hidden) -> None:
         self.hidden = hidden
-        self.objs = _census.heap()
-        self._containers = len(self.objs)
-        self.objs.extend(obj for obj in gc.get_objects() if type(obj) is types.ModuleType)
+        self.objs = gc.get_objects()
+        modules = list(compress(self.objs, map(is_, map(type, self.objs), repeat(ModuleType))))
+        if modules:
+            kinds = map(is_not, map(type, self.objs), repeat(ModuleType))
+            self.objs = list(compress(self.objs, kinds))
+        leaves: dict[int, Any] = {}
+        _census._reach(self.objs, leaves)
         # a dict is tracked from the moment it holds a container (always, from 3.14 on)
-        self._untracked_dicts = {
-            id(obj) for obj in self.objs if type(obj) is dict and not gc.is_tracked(obj)
-        }
+        self._untracked_dicts = {key for key, leaf in leaves.items() if type(leaf) is dict}
+        self.objs.extend(leaves.values())
+        self._containers = len(self.objs)
+        self.objs.extend(modules)
         self._frozen = Frozen()
         hidden.add(self.objs, self._frozen)
 
@@ -76,8 +83,10 @@ class Baseline:
 
     def level(self) -> Level:
         """Read reference counts and out-degrees, in C."""
-        degrees = map(len, map(gc.get_referents, islice(self.objs, self._containers)))
-        return Level(array("q", map(getrefcount, self.objs)), array("q", degrees))
+        objs, end = self.objs, self._containers
+        groups = (objs[start : min(start + GROUP, end)] for start in range(0, end, GROUP))
+        degrees = (len(gc.get_referents(*group)) for group in groups)
+        return Level(array("q", map(getrefcount, objs)), array("q", degrees))
 
     def newcomers(self) -> list[Any]:
         """Return the tracked objects that are not of the baseline, nor this library's own."""
@@ -93,7 +102,7 @@ class Baseline:
     def with_leaves(self, tracked: list[Any], gained: Iterable[Any] = ()) -> list[Any]:
         """Return new objects *tracked* and the untracked new ones that they hold, or *gained*."""
         leaves: dict[int, Any] = {id(each): each for each in gained}
-        _census._reach([each for each in tracked if not is_a(each, types.ModuleType)], leaves)
+        _census._reach([each for each in tracked if not is_a(each, ModuleType)], leaves)
         strangers = self.strangers(leaves.values())
         for each in tracked:
             strangers.pop(id(each), None)
@@ -110,7 +119,7 @@ class Baseline:
         """Count the references that old containers and *new* objects hold to *targets*, by id."""
         counts: Counter[int] = Counter()
         wanted: Callable[[int], bool] = targets.__contains__
-        new = [obj for obj in new if not is_a(obj, types.ModuleType)]
+        new = [obj for obj in new if not is_a(obj, ModuleType)]
         for objs, end in ((self.objs, self._containers), (new, len(new))):
             for start in range(0, end, _census.CHUNK):
                 chunk = objs[start : min(start + _census.CHUNK, end)]
@@ -118,7 +127,9 @@ class Baseline:
         return counts
 
     def rising(self, before: Level, after: Level, least: int) -> tuple[list[int], list[int]]:
-        """Return the indexes of objects that gained at least *least* references, and referents.
+        """Return the indexes of objects that gained at least *least* references, or referents.
+
+        For referents, of all objects in a group that gained them.
 
         Only these are read again later: what leaks does so in every batch of rounds.
         """
@@ -127,7 +138,11 @@ class Baseline:
             for index in _indexes(before.references, after.references, least)
             if after.references[index] < _census.IMMORTAL and _countable(self.objs[index])
         ]
-        degrees = list(_indexes(before.degrees, after.degrees, least))
+        degrees = [
+            index
+            for group in _indexes(before.degrees, after.degrees, least)
+            for index in range(group * GROUP, min(group * GROUP + GROUP, self._containers))
+        ]
         return self._shown(references), self._shown(degrees)
 
     def _shown(self, indexes: list[int]) -> list[int]:
@@ -157,7 +172,7 @@ def _countable(obj: Any) -> bool:
 
 
 def _indexes(before: array[int], after: array[int], least: int) -> Iterator[int]:
-    return compress(range(len(before)), map(ge, after, map(add, before, repeat(least))))
+    return compress(range(len(before)), map(least.__le__, map(sub, after, before)))
 
 
 class Population(NamedTuple):
@@ -181,7 +196,7 @@ def population(objs: list[Any]) -> Population:
 
 def out_degree(obj: Any) -> int:
     """Count the references that *obj* holds."""
-    return 0 if type(obj) is types.ModuleType else len(gc.get_referents(obj))
+    return 0 if type(obj) is ModuleType else len(gc.get_referents(obj))
 
 
 def tally(keys: Iterable[Key], counts: Counter[Key] | None = None) -> Counter[Key]:
@@ -211,7 +226,7 @@ class Graph:
         hidden.add(self.objs, self.index, self.children)
 
     def _children(self, obj: Any) -> list[int]:
-        if type(obj) is types.ModuleType:
+        if type(obj) is ModuleType:
             return []
         index = self.index
         return [index[key] for key in map(id, gc.get_referents(obj)) if key in index]
