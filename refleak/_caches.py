@@ -19,6 +19,8 @@ from abc import ABCMeta
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from refleak._settle import settle
+
 
 def _modules(name: str) -> Iterator[Any]:
     """Yield the module if it is loaded already: what is not loaded has no caches."""
@@ -151,3 +153,9 @@ def clear_caches() -> None:
     """Clear every cache of the table, and those registered with ``refleak.register_cache``."""
     for clear in (*CACHES.values(), *_registered):
         clear()
+
+
+def rest() -> None:
+    """Do what is done before every reading once growth looks suspicious."""
+    clear_caches()
+    settle()

@@ -5,8 +5,12 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 
+from refleak._caches import rest
+from refleak._diagnosis import Diagnosis, diagnose
 from refleak._errors import LeakError
+from refleak._format import type_mro
 from refleak._plan import Plan, check_implementation
 from refleak._report import Report
 from refleak._rounds import Evidence, Progress, run_rounds
@@ -75,19 +79,42 @@ class Check:
         probes, not_judged = _available(self.plan.probes)
         evidence = yield from run_rounds(self.plan, probes, self._progress)
         findings = find(self.plan, probes, evidence, not_judged)
-        self.report = self._report(probes, evidence, findings)
+        diagnosis = yield from self._diagnosis(findings)
+        findings = weigh(findings, diagnosis)
+        self.report = self._report(probes, evidence, findings, diagnosis)
 
-    def _report(self, probes: Sequence[Probe], evidence: Evidence, findings: Findings) -> Report:
+    def _diagnosis(self, findings: Findings) -> Generator[None, None, Diagnosis | None]:
+        """Look for what leaks: only once a leak is certain, in rounds of its own."""
+        if not findings.leaking or not (self.plan.diagnose or self.plan.ignore):
+            return None
+        return (
+            yield from diagnose(
+                settle=rest, period=self.plan.run, own=(self, self.plan), ignored=self._ignored
+            )
+        )
+
+    def _ignored(self, kind: type) -> bool:
+        mro = type_mro(kind)
+        return any(base is ignored for ignored in self.plan.ignore for base in mro)
+
+    def _report(
+        self,
+        probes: Sequence[Probe],
+        evidence: Evidence,
+        findings: Findings,
+        diagnosis: Diagnosis | None,
+    ) -> Report:
         return Report(
             subject=self.subject,
             stab=self.plan.stab,
             run=self.plan.run,
-            rounds=evidence.rounds,
+            rounds=evidence.rounds + (diagnosis.calls if diagnosis else 0),
             findings=findings.leaking,
             types=type_changes(evidence),
             notes=findings.notes,
             not_judged=findings.not_judged,
             counting=next(filter(None, (getattr(p, "counting", None) for p in probes)), None),
+            diagnosis=diagnosis,
             known_leak=self.plan.known_leak,
         )
 
@@ -100,6 +127,23 @@ class Check:
             not_judged=tuple(NotJudged(probe.name, reason) for probe in self.plan.probes),
             judged=False,
         )
+
+
+HEAP = {"references", "container references", "objects", "memory blocks", "native heap"}
+"""Quantities whose growth the holders of survivors can explain."""
+
+
+def weigh(findings: Findings, diagnosis: Diagnosis | None) -> Findings:
+    """Take back what the holders show to be no leak: bounded containers, and ignored types."""
+    if diagnosis is None:
+        return findings
+    reasons = list(map(str, diagnosis.filling))
+    if diagnosis.only_ignored:
+        reasons.append("all growth is of ignored types, or held by objects of them")
+    elif not diagnosis.only_bounded:
+        return replace(findings, notes=(*findings.notes, *reasons))
+    leaking = tuple(each for each in findings.leaking if each.quantity not in HEAP)
+    return replace(findings, leaking=leaking, notes=(*findings.notes, *reasons))
 
 
 def _available(probes: Sequence[Probe]) -> tuple[list[Probe], list[NotJudged]]:

@@ -8,6 +8,7 @@ from typing import Any
 MAX_NAME = 80
 """Longest type name, attribute or key shown, in characters."""
 
+_MRO: Any = vars(type)["__mro__"]
 _MODULE: Any = vars(type)["__module__"]
 _QUALNAME: Any = vars(type)["__qualname__"]
 
@@ -20,6 +21,12 @@ def shorten(text: str, limit: int = MAX_NAME) -> str:
 
 def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
+
+
+def type_mro(cls: type) -> tuple[type, ...]:
+    """Return the classes *cls* derives from, without running a metaclass's code."""
+    mro: tuple[type, ...] = _MRO.__get__(cls)
+    return mro
 
 
 def type_name(cls: type) -> str:

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from typing import TYPE_CHECKING
-if TYPE_CHECKING:
-    from refleak._diagnosis import Diagnosis
-from refleak._format import at_most, columns, listing, plural, signed
+from refleak._diagnosis import Diagnosis
+from refleak._format import at_most, columns, listing, plural, signed, size
+from refleak._origins import Origin
 from refleak._verdict import Finding, NotJudged, TypeChange
 
 MOST_TYPES = 12
@@ -153,7 +152,7 @@ def _difference(report: Report) -> list[str]:
 def _explanation_lines(report: Report) -> list[str]:
     rows: list[tuple[str, str]] = []
     if report.diagnosis is not None:
-        rows += report.diagnosis.rows()
+        rows += _diagnosis_rows(report.diagnosis)
     if report.findings and not _memory_grows(report):
         rows.append(("Kind", "no memory grows, only reference counts do"))
     if report.known_leak:
@@ -164,6 +163,20 @@ def _explanation_lines(report: Report) -> list[str]:
     rows += [("Note", note) for note in report.notes]
     rows += [("Not judged", f"{entry.quantity}: {entry.reason}") for entry in report.not_judged]
     return [f"{label:<13}{text}".rstrip() for label, text in _once_labelled(rows)]
+
+
+def _diagnosis_rows(diagnosis: Diagnosis) -> list[tuple[str, str]]:
+    rows = [("Allocated at", _origin(origin)) for origin in diagnosis.origins]
+    rows += [("Held by", group.held_by) for group in diagnosis.survivors]
+    rows += [("", f"also by {holder}") for group in diagnosis.survivors for holder in group.also]
+    rows += [("Held by", str(entry)) for entry in diagnosis.unaccounted]
+    if diagnosis.more:
+        rows.append(("Held by", f"... and {diagnosis.more:,} more"))
+    return rows + [("Note", note) for note in diagnosis.notes]
+
+
+def _origin(origin: Origin) -> str:
+    return f"{origin}   ({plural(origin.blocks, 'block')}, {size(origin.size)} per call)"
 
 
 def _once_labelled(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

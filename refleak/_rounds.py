@@ -21,7 +21,7 @@ from itertools import repeat
 from operator import length_hint
 
 from refleak import _census
-from refleak._caches import clear_caches
+from refleak._caches import rest
 from refleak._census import TypeCount
 from refleak._plan import Plan
 from refleak._platform import system
@@ -169,6 +169,7 @@ class _FirstRounds(_Rounds):
             self._warm.read()  # what the first reading of all allocates, the measured ones reuse
 
     def _measure(self) -> Rounds:
+        _prime()
         self._freeze()
         phases = ["warm-up" if self._plan.stab > 1 else "", *["measured"] * self._plan.run]
         for phase in phases:
@@ -222,7 +223,7 @@ class _FurtherRounds(_Rounds):
         length = column(1)
         while self._advance(length):
             yield from self._batch(length)
-            self._rest()
+            rest()
             self._series.read()
 
     def _advance(self, length: array[int]) -> bool:
@@ -247,7 +248,7 @@ class _FurtherRounds(_Rounds):
         return length[0] > 0
 
     def _count_types(self, number: int) -> None:
-        self._rest()
+        rest()
         self._types[number] = pickle.dumps(_census.by_type())
 
     def _batch(self, length: array[int]) -> Rounds:
@@ -268,13 +269,9 @@ class _FurtherRounds(_Rounds):
             return
         began = time.monotonic()
         time.sleep(min(self._seconds[0], IDLE_SECONDS))
-        self._rest()
+        rest()
         self._series.read()
         self._windows.add_idle((time.monotonic() - began) / (self._seconds[0] / rounds))
-
-    def _rest(self) -> None:
-        clear_caches()
-        settle()
 
     def _decided(self) -> bool:
         """Tell whether more rounds cannot add to the verdict, or would do harm.
