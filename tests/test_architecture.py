@@ -15,8 +15,8 @@ ORDER = (
     "_errors",
     "_format",
     "_platform",
-    "_caches",
     "_settle",
+    "_caches",
     "_census",
     "_rules",
     "_resources",
@@ -28,6 +28,7 @@ ORDER = (
     "_names",
     "_origins",
     "_holders",
+    "_cycles",
     "_survivors",
     "_native",
     "_groups",
@@ -39,11 +40,16 @@ ORDER = (
     "_api",
     "__init__",
     "unittest",
+    "_pytest_items",
     "pytest_plugin",
     "__main__",
 )
 # What may be imported from outside the standard library, when the module itself is imported.
-OUTSIDE = {"_api": {"typing_extensions", "wrapt"}, "pytest_plugin": {"pytest"}}
+OUTSIDE = {
+    "_api": {"typing_extensions", "wrapt"},
+    "_pytest_items": {"_pytest", "pytest"},
+    "pytest_plugin": {"_pytest", "pytest"},
+}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 each_file = pytest.mark.parametrize(

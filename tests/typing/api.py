@@ -214,7 +214,7 @@ def a_block_swallows_no_exception() -> int:
 
 def leak_check_rejects_wrong_arguments() -> None:
     """Give wrong options."""
-    leak_check(5)  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+    leak_check(object())  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
     leak_check(run="4")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     leak_check(warmup=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
@@ -268,7 +268,7 @@ def find_leaks_rejects_wrong_arguments(report: Report) -> None:
     """Give wrong subjects, options and probes."""
     find_leaks()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     find_leaks(called)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    find_leaks(asynchronous_nothing, 1)  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+    find_leaks(asynchronous_nothing, object())  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
     find_leaks(asynchronous_nothing, run=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     find_leaks(asynchronous_nothing, probes=[Unreadable()])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     report.rounds = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
