@@ -1,0 +1,134 @@
+"""A C extension that loses each resource on request, beside its correct twins."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from native import building
+
+from refleak import find_leaks
+from refleak._platform import system
+
+REASON = building.cannot_build()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+
+heap = pytest.mark.skipif(system.heap_unavailable() is not None, reason="no native heap here")
+mappings = pytest.mark.skipif(system.mappings_unavailable() is not None, reason="no mappings here")
+
+LOST = [
+    pytest.param("malloc", "native heap", marks=heap),
+    pytest.param("small_malloc", "native heap", marks=heap),
+    pytest.param("big_malloc", "native heap", marks=heap),
+    pytest.param("calloc", "native heap", marks=heap),
+    pytest.param("realloc", "native heap", marks=heap),
+    pytest.param("raw_malloc", "native heap", marks=heap),
+    pytest.param("mmap", "anonymous mappings", marks=mappings),
+    pytest.param("thread_not_joined", "anonymous mappings", marks=mappings),
+    ("pymem", "memory blocks"),
+    ("pyobject_malloc", "memory blocks"),
+    ("object", "objects"),
+    ("descriptor", "file descriptors"),
+]
+"""Each function of the extension, and the quantity that its leak must show in."""
+
+TWINS = [*[getattr(lost, "values", lost)[0] for lost in LOST], "thread"]
+
+ENOUGH = {"native heap": 2000}
+"""Further rounds in which a leak must be certain, where :data:`FEW` are too few.
+
+malloc serves lost chunks from free ones of the next size first, so that a leak of 32 bytes a call
+can start as one of 48.
+"""
+
+FEW = 60
+
+
+@pytest.fixture(scope="module")
+def native(tmp_path_factory):
+    """The extension, built once."""
+    return building.build(tmp_path_factory.mktemp("native"))
+
+
+def _calling(function, *, leak, fail):
+    def call():
+        try:
+            function(leak, fail)
+        except ValueError:
+            assert fail
+
+    return call
+
+
+def _found(report):
+    return {finding.quantity for finding in report.findings}
+
+
+@pytest.mark.parametrize("fail", [False, True], ids=["success", "error path"])
+@pytest.mark.parametrize(("name", "quantity"), LOST)
+def test_what_is_lost_is_found(native, name, quantity, fail):
+    """A resource lost on the success or the error path is found, in its own quantity."""
+    call = _calling(getattr(native, name), leak=True, fail=fail)
+    only = ["-all", quantity]  # the passes over the heap would take most of the time
+    rounds = ENOUGH.get(quantity, FEW)
+    report = find_leaks(call, max_rounds=rounds, diagnose=False, probes=only)
+    assert quantity in _found(report), str(report)
+
+
+@pytest.mark.parametrize("fail", [False, True], ids=["success", "error path"])
+@pytest.mark.parametrize("name", TWINS)
+def test_the_correct_twin_is_clean(native, name, fail):
+    """A function that releases what it acquires on the same path is not accused."""
+    report = find_leaks(_calling(getattr(native, name), leak=False, fail=fail))
+    assert set() == _found(report), str(report)
+
+
+_IN_ITS_OWN_PROCESS = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from native import building
+from refleak import find_leaks
+
+native = building.build(Path(sys.argv[2]))
+report = find_leaks(lambda: native.thread(True, False), max_rounds=60, diagnose=False)
+print(*[finding.quantity for finding in report.findings], sep=",", flush=True)
+os._exit(0)
+"""
+
+
+def test_a_lost_thread_is_found(native):
+    """A native thread that Python does not know and nobody ends is found, as a thread.
+
+    In its own process, which leaves without waiting for the threads.
+    """
+    folders = [str(Path(__file__).parent), str(Path(native.__file__).parent)]
+    command = [sys.executable, "-c", _IN_ITS_OWN_PROCESS, *folders]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "threads" in ran.stdout.strip().split(","), ran.stderr
+
+
+@heap
+def test_a_lost_chunk_is_told_to_the_byte(native):
+    """The report says how many bytes of the native heap are lost per call: malloc's chunk."""
+    call = _calling(native.malloc, leak=True, fail=False)
+    report = find_leaks(call, diagnose=False, probes=["-all", "native heap"])
+    assert [80] == [finding.per_call for finding in report.findings]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fail", [False, True], ids=["success", "error path"])
+@pytest.mark.parametrize(("name", "quantity"), LOST)
+def test_fifty_times_over(native, name, quantity, fail):
+    """Of fifty checks each, none misses the leak and none accuses the twin."""
+    function = getattr(native, name)
+    leaky = _calling(function, leak=True, fail=fail)
+    twin = _calling(function, leak=False, fail=fail)
+    missed = accused = 0
+    for _ in range(50):
+        report = find_leaks(leaky, max_rounds=ENOUGH.get(quantity, FEW), diagnose=False)
+        missed += quantity not in _found(report)
+        accused += bool(_found(find_leaks(twin, diagnose=False)))
+    assert (0, 0) == (missed, accused)
