@@ -81,21 +81,22 @@ class Repetition:
         self._number = array("q", [0])
         self._kept = _Kept(subject.item)
         self._first_folder = self._folder()
-        self._part_failed: pytest.TestReport | None = None
+        self.timeout = Timeout(subject.item)
         self.stop: Stop | None = None
 
     def once(self) -> None:
         """Tear down, set up and call; leaves in ``stop`` what did not pass."""
         self._number[0] += 1
+        self.timeout.start()
         with _unrecorded(self._item.config):
             folder = self._folder()
             self._phase("teardown", nextitem=self._twin)
             if folder is not None and folder != self._first_folder:
                 shutil.rmtree(folder, ignore_errors=True)
             self._subject.renew()
-            _restart_timeout(self._item)
             if self._phase("setup"):
                 self._phase("call")
+        self.timeout.stop()
         self._kept.restore()
 
     def _phase(self, when: Any, **arguments: Any) -> bool:
@@ -216,7 +217,7 @@ class _QuietHooks:
 def quiet(repetition: Repetition, item: Any) -> Generator[None, None, None]:
     """Let nothing of the repetitions be reported, shown or left behind."""
     with contextlib.ExitStack() as stack:
-        for enter in (_quiet_hooks, _no_setup_show, _steady_hypothesis):
+        for enter in (_quiet_hooks, _no_setup_show, _steady_hypothesis, _own_timeouts):
             stack.enter_context(enter(repetition, item))
         yield
 
@@ -269,9 +270,36 @@ def _steady_hypothesis(_: Repetition, item: Any) -> Generator[None, None, None]:
         setattr(function, name, before)
 
 
-def _restart_timeout(item: pytest.Item) -> None:
-    """Give each repetition pytest-timeout's time of a whole test."""
-    timeout: Any = sys.modules.get("pytest_timeout")
-    if timeout is not None and item.config.pluginmanager.is_registered(timeout):
-        timeout.timeout_teardown(item)
-        timeout.timeout_setup(item)
+class Timeout:
+    """pytest-timeout's timer of an item, for each repetition anew and not while the heap is read."""
+
+    def __init__(self, item: pytest.Item) -> None:
+        self._item = item
+        self._settings: Any = None
+        plugin: Any = sys.modules.get("pytest_timeout")
+        if plugin is None or not item.config.pluginmanager.is_registered(plugin):
+            return
+        settings = plugin._get_item_settings(item)
+        if settings.timeout and settings.timeout > 0 and not settings.func_only:
+            self._settings = settings
+
+    def start(self) -> None:
+        """Give the item its time, from now on."""
+        if self._settings is not None:
+            hook = self._item.config.pluginmanager.hook
+            hook.pytest_timeout_set_timer(item=self._item, settings=self._settings)
+
+    def stop(self) -> None:
+        """Stop the timer."""
+        if self._settings is not None:
+            hook = self._item.config.pluginmanager.hook
+            hook.pytest_timeout_cancel_timer(item=self._item)
+
+
+@contextlib.contextmanager
+def _own_timeouts(repetition: Repetition, _: Any) -> Generator[None, None, None]:
+    repetition.timeout.stop()
+    try:
+        yield
+    finally:
+        repetition.timeout.start()

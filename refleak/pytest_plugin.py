@@ -252,9 +252,7 @@ class LeaksPlugin:
             return self._stopped(item, call, report, stop)
         assert check.report is not None
         if asserted(item) is not None:
-            found = check.report
-            verdict = pytest.CallInfo.from_call(lambda: raise_if_leaking(found, plan), "call")
-            return self._failed(item, call, report, verdict)
+            return self._failed(item, call, report, _raised(item, check.report, plan))
         _add_verdict(item, report, check.report)
         return report
 
@@ -356,6 +354,18 @@ def asserted(item: pytest.Item) -> dict[str, Any] | None:
     if marker.args:
         pytest.fail("@pytest.mark.assert_no_leaks takes keyword arguments only", pytrace=False)
     return dict(marker.kwargs)
+
+
+def _raised(item: pytest.Item, found: Report, plan: Plan) -> pytest.CallInfo[Any]:
+    """Raise LeakError if there is a leak: as if from the test's first line, for the traceback."""
+
+    def judge() -> None:
+        __tracebackhide__ = True
+        raise_if_leaking(found, plan)
+
+    path, line, _ = item.reportinfo()
+    code = compile("judge()", path, "exec").replace(co_firstlineno=(line or 0) + 1)
+    return pytest.CallInfo.from_call(lambda: exec(code, {"judge": judge}), "call")  # noqa: S102
 
 
 def _mark_unchecked(item: pytest.Item, report: pytest.TestReport) -> None:
