@@ -76,7 +76,7 @@ class Check:
             RUNNING.release()
 
     def _pipeline(self) -> Generator[None, None, None]:
-        probes, not_judged = _available(self.plan.probes)
+        probes, not_judged = available(self.plan.probes)
         evidence = yield from run_rounds(self.plan, probes, self._progress)
         findings = find(self.plan, probes, evidence, not_judged)
         diagnosis = yield from self._diagnosis(findings)
@@ -113,7 +113,7 @@ class Check:
             types=type_changes(evidence),
             notes=findings.notes,
             not_judged=findings.not_judged,
-            counting=next(filter(None, (getattr(p, "counting", None) for p in probes)), None),
+            counting=counting(probes),
             diagnosis=diagnosis,
             known_leak=self.plan.known_leak,
         )
@@ -127,6 +127,11 @@ class Check:
             not_judged=tuple(NotJudged(probe.name, reason) for probe in self.plan.probes),
             judged=False,
         )
+
+
+def counting(probes: Sequence[Probe]) -> str | None:
+    """Say how references are counted; None where they are not judged."""
+    return next(filter(None, (getattr(probe, "counting", None) for probe in probes)), None)
 
 
 HEAP = {"references", "container references", "objects", "memory blocks", "native heap"}
@@ -146,7 +151,7 @@ def weigh(findings: Findings, diagnosis: Diagnosis | None) -> Findings:
     return replace(findings, leaking=leaking, notes=(*findings.notes, *reasons))
 
 
-def _available(probes: Sequence[Probe]) -> tuple[list[Probe], list[NotJudged]]:
+def available(probes: Sequence[Probe]) -> tuple[list[Probe], list[NotJudged]]:
     """Part the probes that can be read here from those that cannot, with the reason."""
     usable: list[Probe] = []
     not_judged: list[NotJudged] = []

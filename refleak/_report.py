@@ -79,7 +79,8 @@ def headline(report: Report) -> str:
     if not report.findings:
         return f"{report.subject} does not leak"
     parts = [plural(finding.per_call, finding.unit) for finding in _main(report.findings)]
-    return f"{report.subject} leaked {listing(parts)} per call"
+    once = report.stab == 0  # a single pass: nothing was repeated
+    return f"{report.subject} leaked {listing(parts)}{'' if once else ' per call'}"
 
 
 def _main(findings: Sequence[Finding]) -> Sequence[Finding]:
@@ -192,6 +193,8 @@ def _memory_grows(report: Report) -> bool:
 
 
 def _rounds(report: Report) -> str:
+    if report.stab == 0:
+        return "a single pass"
     further = report.rounds - report.stab - report.run
     text = f"{report.stab} warm-up, {report.run} measured"
     return f"{text}, {further:,} more to be sure" if further > 0 else text
