@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
 
 from refleak._caches import rest
 from refleak._diagnosis import Diagnosis, diagnose
@@ -14,7 +15,7 @@ from refleak._format import type_mro
 from refleak._plan import Plan, check_implementation
 from refleak._report import Report
 from refleak._rounds import Evidence, Progress, run_rounds
-from refleak._verdict import Findings, NotJudged, find, type_changes
+from refleak._verdict import Findings, NotJudged, Resources, find, type_changes
 from refleak.probes import Probe
 
 
@@ -79,9 +80,26 @@ class Check:
         probes, not_judged = available(self.plan.probes)
         evidence = yield from run_rounds(self.plan, probes, self._progress)
         findings = find(self.plan, probes, evidence, not_judged)
+        before = self._described(probes, findings)
         diagnosis = yield from self._diagnosis(findings)
-        findings = weigh(findings, diagnosis)
-        self.report = self._report(probes, evidence, findings, diagnosis)
+        self.report = self._report(
+            probes,
+            evidence,
+            weigh(findings, diagnosis),
+            diagnosis,
+            new_resources(before, self._described(probes, findings)),
+        )
+
+    def _described(
+        self, probes: Sequence[Probe], findings: Findings
+    ) -> dict[tuple[str, str], dict[Any, str]]:
+        """Ask the probes of leaking quantities what there is now: descriptors, threads, tasks."""
+        names = {each.quantity for each in findings.leaking} if self.plan.diagnose else set()
+        return {
+            (probe.name, probe.unit): dict(probe.describe())
+            for probe in probes
+            if probe.name in names and isinstance(probe, Describing)
+        }
 
     def _diagnosis(self, findings: Findings) -> Generator[None, None, Diagnosis | None]:
         """Look for what leaks: only once a leak is certain, in rounds of its own."""
@@ -103,6 +121,7 @@ class Check:
         evidence: Evidence,
         findings: Findings,
         diagnosis: Diagnosis | None,
+        resources: tuple[Resources, ...],
     ) -> Report:
         return Report(
             subject=self.subject,
@@ -114,6 +133,7 @@ class Check:
             notes=findings.notes,
             not_judged=findings.not_judged,
             counting=counting(probes),
+            resources=resources,
             diagnosis=diagnosis,
             known_leak=self.plan.known_leak,
         )
@@ -136,6 +156,25 @@ def counting(probes: Sequence[Probe]) -> str | None:
 
 HEAP = {"references", "container references", "objects", "memory blocks", "native heap"}
 """Quantities whose growth the holders of survivors can explain."""
+
+
+@runtime_checkable
+class Describing(Protocol):
+    """A probe that can say what makes up its level."""
+
+    def describe(self) -> Mapping[Any, str]:
+        """Return the text of each, by what identifies it."""
+
+
+def new_resources(
+    before: Mapping[tuple[str, str], Mapping[Any, str]],
+    after: Mapping[tuple[str, str], Mapping[Any, str]],
+) -> tuple[Resources, ...]:
+    """Return what is there after the diagnosis's rounds and was not before, and stayed."""
+    return tuple(
+        Resources(name, unit, tuple(text for key, text in now.items() if key not in earlier))
+        for ((name, unit), now), earlier in zip(after.items(), before.values())
+    )
 
 
 def weigh(findings: Findings, diagnosis: Diagnosis | None) -> Findings:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from refleak._diagnosis import Diagnosis
-from refleak._format import at_most, columns, listing, plural, signed, size
-from refleak._origins import Origin
-from refleak._verdict import Finding, NotJudged, TypeChange
+from refleak._format import at_most, columns, listing, plural, signed
+from refleak._verdict import Finding, NotJudged, Resources, TypeChange
 
 MOST_TYPES = 12
 """Rows of the type table shown in the text; the report's data hold all."""
 
 MOST_DELTAS = 12
 """Deltas shown per quantity in the text."""
+
+MOST_RESOURCES = 4
+"""Descriptors, threads and such named for each quantity in the text."""
 
 SCHEMA = 1
 """Version of what :meth:`Report.to_dict` returns."""
@@ -30,7 +33,8 @@ class Report:
     ``subject`` is what was checked, ``findings`` the leaking quantities, ``types`` the change
     in instances and references by type over the measured rounds, ``rounds`` how often the subject
     was run in all (``stab`` + ``run`` if nothing looked suspicious). ``counting`` says how
-    references were counted, ``not_judged`` what could not be judged and why, ``diagnosis`` where
+    references were counted, ``not_judged`` what could not be judged and why, ``resources`` which
+    descriptors, threads and such stayed, ``diagnosis`` where
     survivors were allocated and who holds them (None without a leak or with diagnose=False).
     """
 
@@ -43,6 +47,7 @@ class Report:
     notes: tuple[str, ...] = ()
     not_judged: tuple[NotJudged, ...] = ()
     counting: str | None = None
+    resources: tuple[Resources, ...] = ()
     diagnosis: Diagnosis | None = None
     known_leak: str | None = None
     judged: bool = True
@@ -151,9 +156,9 @@ def _difference(report: Report) -> list[str]:
 
 
 def _explanation_lines(report: Report) -> list[str]:
-    rows: list[tuple[str, str]] = []
+    rows = [("Leaked", line) for entry in report.resources for line in _resource_lines(entry)]
     if report.diagnosis is not None:
-        rows += _diagnosis_rows(report.diagnosis)
+        rows += report.diagnosis.rows()
     if report.findings and not _memory_grows(report):
         rows.append(("Kind", "no memory grows, only reference counts do"))
     if report.known_leak:
@@ -166,18 +171,12 @@ def _explanation_lines(report: Report) -> list[str]:
     return [f"{label:<13}{text}".rstrip() for label, text in _once_labelled(rows)]
 
 
-def _diagnosis_rows(diagnosis: Diagnosis) -> list[tuple[str, str]]:
-    rows = [("Allocated at", _origin(origin)) for origin in diagnosis.origins]
-    rows += [("Held by", group.held_by) for group in diagnosis.survivors]
-    rows += [("", f"also by {holder}") for group in diagnosis.survivors for holder in group.also]
-    rows += [("Held by", str(entry)) for entry in diagnosis.unaccounted]
-    if diagnosis.more:
-        rows.append(("Held by", f"... and {diagnosis.more:,} more"))
-    return rows + [("Note", note) for note in diagnosis.notes]
-
-
-def _origin(origin: Origin) -> str:
-    return f"{origin}   ({plural(origin.blocks, 'block')}, {size(origin.size)} per call)"
+def _resource_lines(resources: Resources) -> list[str]:
+    lines = [
+        f"{resources.unit}: {name}" + (f" ({count:,} times)" if count > 1 else "")
+        for name, count in Counter(resources.names).items()
+    ]
+    return at_most(MOST_RESOURCES, lines)
 
 
 def _once_labelled(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from refleak._census import TypeCount
 from refleak._format import plural, quantity
 from refleak._plan import Plan
-from refleak._rounds import Evidence, judge_windows
-from refleak._rules import Verdict, Window, drop, rising, settled_at
+from refleak._rounds import Evidence, judge_windows, rule_of
+from refleak._rules import Verdict, Window, rising, settled_at
 from refleak.probes import Probe
 
 BACKGROUND = 0.25
@@ -37,6 +37,15 @@ class Finding:
     per_call: float
     rounds: int
     part_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What stayed of one quantity, in words: paths, threads' names, commands."""
+
+    quantity: str
+    unit: str
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -69,44 +78,48 @@ def find(
     plan: Plan, probes: Sequence[Probe], evidence: Evidence, not_judged: Sequence[NotJudged]
 ) -> Findings:
     """Judge every quantity by the evidence; *not_judged* are those that were not even read."""
-    leaking: list[Finding] = []
-    notes: list[str] = []
-    unjudged = list(not_judged)
-    if evidence.confirmed is not None:
-        for probe in probes:
-            _judge(probe, plan, evidence, evidence.confirmed, leaking, notes, unjudged)
-    return Findings(tuple(_merged(leaking)), tuple(notes), tuple(unjudged))
+    confirmed = evidence.confirmed
+    if confirmed is None:
+        return Findings((), (), tuple(not_judged))
+    said = [_judge(probe, plan, evidence, confirmed[probe.name]) for probe in probes]
+    leaking = [each for each in said if isinstance(each, Finding)]
+    leaks = {finding.quantity for finding in leaking}
+    notes = [
+        each.text
+        for each in said
+        if isinstance(each, _Doubt) and not leaks.intersection(EXPLAINED.get(each.quantity, ()))
+    ]
+    unjudged = [each for each in said if isinstance(each, NotJudged)]
+    return Findings(tuple(_merged(leaking)), tuple(notes), (*not_judged, *unjudged))
+
+
+@dataclass(frozen=True)
+class _Doubt:
+    """Growth that was no leak, and why."""
+
+    quantity: str
+    text: str
 
 
 def _judge(
-    probe: Probe,
-    plan: Plan,
-    evidence: Evidence,
-    confirmed: Mapping[str, tuple[int, ...]],
-    leaking: list[Finding],
-    notes: list[str],
-    unjudged: list[NotJudged],
-) -> None:
+    probe: Probe, plan: Plan, evidence: Evidence, deltas: tuple[int, ...]
+) -> Finding | NotJudged | _Doubt | None:
     name = probe.name
-    windows, deltas = evidence.windows[name], confirmed[name]
+    windows = evidence.windows[name]
     verdict = judge_windows(probe, windows, deltas, plan, exhausted=True)
     background = evidence.idle.get(name, 0.0)
     per_call = _per_call(windows, deltas)
     if verdict is Verdict.CLEAN:
-        notes.extend(_settled(probe, plan, evidence, windows, deltas))
-    elif background > BACKGROUND * per_call:
-        unjudged.append(
-            NotJudged(
-                name,
-                f"other threads change it by {plural(background, probe.unit)} in the time of a "
-                f"call, while nothing is called",
-            )
+        return _settled(probe, plan, evidence, deltas)
+    if background > BACKGROUND * per_call:
+        return NotJudged(
+            name,
+            f"other threads change it by {plural(background, probe.unit)} in the time of a "
+            f"call, while nothing is called",
         )
-    elif verdict is Verdict.SUSPICIOUS:
-        notes.append(_doubt(probe, windows, evidence.stopped))
-    else:
-        rounds = sum(window.rounds for window in windows)
-        leaking.append(Finding(name, probe.unit, deltas, per_call, rounds))
+    if verdict is Verdict.SUSPICIOUS:
+        return _Doubt(name, _doubt(probe, windows, evidence.stopped))
+    return Finding(name, probe.unit, deltas, per_call, sum(window.rounds for window in windows))
 
 
 def _per_call(windows: Sequence[Window], deltas: Sequence[int]) -> float:
@@ -116,18 +129,15 @@ def _per_call(windows: Sequence[Window], deltas: Sequence[int]) -> float:
 
 
 def _settled(
-    probe: Probe,
-    plan: Plan,
-    evidence: Evidence,
-    windows: Sequence[Window],
-    deltas: Sequence[int],
-) -> list[str]:
-    grew = rising(evidence.measured[probe.name]) or rising(deltas)
+    probe: Probe, plan: Plan, evidence: Evidence, deltas: Sequence[int]
+) -> _Doubt | None:
+    name, windows = probe.name, evidence.windows[probe.name]
+    grew = rising(evidence.measured[name]) or rising(deltas)
     last = settled_at(windows, run=plan.run, noise=drop(deltas))
     if not grew or last is None:
-        return []
+        return None
     rounds = plan.stab + plan.run + sum(window.rounds for window in windows[: last + 1])
-    return [f"{probe.name}: growth stopped; settled within {rounds:,} rounds"]
+    return _Doubt(name, f"{name}: growth stopped; settled within {rounds:,} rounds")
 
 
 def _doubt(probe: Probe, windows: Sequence[Window], stopped: str | None) -> str:
