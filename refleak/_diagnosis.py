@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -54,8 +55,8 @@ class Diagnosis:
         for found in self.unaccounted:
             rows.append(("Held by", str(found)))
             rows += _origin_rows(found.origins[:1])
-        told = {origin.lines for _, origin in _told_origins(self)}
-        rows += _origin_rows([origin for origin in self.origins if origin.lines not in told])
+        told = {origin.lines[0] for origin in _told_origins(self)}
+        rows += _origin_rows([each for each in self.origins if each.lines[0] not in told])
         if self.more:
             rows.append(("Held by", f"... and {self.more:,} more"))
         rows += [("Note", str(filling)) for filling in self.filling]
@@ -63,9 +64,9 @@ class Diagnosis:
         return rows
 
 
-def _told_origins(diagnosis: Diagnosis) -> list[tuple[object, Origin]]:
+def _told_origins(diagnosis: Diagnosis) -> list[Origin]:
     groups: list[Survivors | Unaccounted] = [*diagnosis.survivors, *diagnosis.unaccounted]
-    return [(group, origin) for group in groups for origin in group.origins[:1]]
+    return [origin for group in groups for origin in group.origins]
 
 
 def _group_rows(group: Survivors) -> list[tuple[str, str]]:
@@ -184,6 +185,7 @@ class _Diagnosis:
         degrees_before = baseline.degrees(degrees)
         del new
 
+        threads = len(sys._current_frames())
         self._tracing.start()
         warm = yield from self._call(period, period, 0.5)
         self._settle()
@@ -232,6 +234,9 @@ class _Diagnosis:
             ignored=self._ignored,
         )
         groups.search(new, grown, (earlier, later), origins)
+        if len(sys._current_frames()) - threads >= calls.least_late:
+            unaccounted = []  # the frames of the threads that stay hold these
+            groups.natives.clear()
         return self._told(groups, unaccounted, origins, traced, left_out)
 
     def _call(self, number: int, period: int, share: float) -> Generator[None, None, int]:

@@ -15,7 +15,7 @@ from typing import Any
 from refleak import _origins
 from refleak._format import quantity, type_name
 from refleak._holders import Filling, Hidden, Holder, Path, Search, Unaccounted, bound, items
-from refleak._names import base_name, describe, function_name, is_a, kind_name
+from refleak._names import base_name, describe, flags_of, function_name, is_a, is_namespace, kind_name
 from refleak._origins import Origin
 from refleak._survivors import Baseline, Graph, Grown, Population, tally
 
@@ -33,6 +33,10 @@ MAX_ITEMS = 100_000
 
 LRU_REFERENCES = 3
 """References a bounded lru_cache gains with each entry: the key, the result, the link's type."""
+
+
+_WEAK: Any = weakref.ReferenceType
+_INLINE_VALUES = 1 << 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +183,19 @@ class Groups:
 
     def _by_container(self, graph: Graph, known: bytearray, grown: list[Grown]) -> None:
         owner: dict[int, int] = {}
+        weak: list[tuple[Grown, list[int]]] = []
         for number, each in enumerate(grown):
             gained = gained_items(each)
             direct = graph.places(gained)
+            if direct and self._all_weak(graph, direct):
+                weak.append((each, direct))
+                continue
             owners = {owner[place] for place in direct if place in owner}
             if direct and len(owners) == 1 and all(place in owner for place in direct):
                 self._add_holder(owners.pop(), each)
                 continue
             if number >= 2 * MAX_GROUPS or self._search.late():
+                graph.below(direct, known)
                 self.left_out += 1
                 continue
             inner = set(graph.below(direct, known)).difference(direct)
@@ -198,7 +207,7 @@ class Groups:
             limit = bound(each.obj)
             if limit is not None and limit[0] < limit[1]:
                 self.filling.append(Filling(_bounded_name(each.obj, holder), *limit))
-            owner.update((place, len(self.found)) for place in direct)
+            owner.update((place, len(self.found)) for place in (*direct, *inner))
             self.found.append(
                 Survivors(
                     kinds=kinds,
@@ -209,6 +218,41 @@ class Groups:
                     ignored=self._all_ignored(tops, path),
                 )
             )
+
+        for each, direct in weak:
+            self._hold_weakly(graph, known, each, direct, owner)
+
+    def _all_weak(self, graph: Graph, places: list[int]) -> bool:
+        return all(is_a(graph.objs[place], _WEAK) for place in places)
+
+    def _hold_weakly(
+        self,
+        graph: Graph,
+        known: bytearray,
+        grown: Grown,
+        direct: list[int],
+        owner: dict[int, int],
+    ) -> None:
+        """Tell a container of weak references as a further holder of what they refer to."""
+        inner = set(graph.below(direct, known)).difference(direct)
+        targets = graph.places(_WEAK.__call__(graph.objs[place]) for place in direct)
+        owners = {owner[place] for place in targets if place in owner}
+        if owners and not inner:
+            self._add_holder(min(owners), grown)
+            return
+        path = self._path(grown.obj, graph)
+        if not path.found and not inner:
+            return  # a class's subclasses: held weakly, by id
+        objs = [graph.objs[place] for place in direct]
+        self.found.append(
+            Survivors(
+                kinds=self._named(objs),
+                inner=self._inner(graph, inner),
+                holder=_holder(grown, path, self._calls.late),
+                origins=self._origins(graph, direct, inner),
+                ignored=self._all_ignored(objs, path),
+            )
+        )
 
     def _add_holder(self, number: int, grown: Grown) -> None:
         group = self.found[number]
@@ -320,7 +364,8 @@ class Groups:
                 rate = len(direct) / max(self._calls.total, 1)
                 before_and_after = (max(0, size - round(rate * self._calls.late)), size)
         if not path.found and len(path.through) == 1 and not container:
-            self._native(graph, places)
+            if not _is_made_dict(graph, top):
+                self._native(graph, places)
             return
         inner = set(found).difference(direct, places)
         objs = [graph.objs[place] for place in direct]
@@ -337,6 +382,7 @@ class Groups:
                 inner=self._inner(graph, inner),
                 holder=holder,
                 origins=self._origins(graph, direct, inner),
+                bounded=path.limit is not None,
                 ignored=self._all_ignored(objs, path),
             )
         )
@@ -367,6 +413,17 @@ def _kinds(objs: list[Any], calls: int, least: int) -> tuple[Gained, ...]:
         common = [(name, count) for name, count in by_type.items() if count >= least]
     common.sort(key=lambda item: (item[0] in _PLAIN, -item[1]))
     return tuple(Gained(name, count / max(calls, 1)) for name, count in common[:MAX_KINDS])
+
+
+def _is_made_dict(graph: Graph, obj: Any) -> bool:
+    """Tell whether *obj* is the ``__dict__`` of a new instance that keeps its values inline.
+
+    From 3.13 on such an instance shows the collector its values, but not its dict.
+    """
+    if type(obj) is not dict:
+        return False
+    owners = (each for each in graph.objs if flags_of(type(each)) & _INLINE_VALUES)
+    return any(not obj or is_namespace(each, obj) for each in owners)
 
 
 def replace_also(group: Survivors, also: tuple[Holder, ...]) -> Survivors:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import _lru_cache_wrapper
-from typing import Any
+from typing import Any, NamedTuple
 
 from refleak._format import quantity, shorten, signed, type_name
 from refleak._names import (
@@ -24,6 +24,7 @@ from refleak._names import (
     is_namespace,
     is_own,
     local_name,
+    local_variable,
     module_of,
     references_from,
     step,
@@ -33,6 +34,9 @@ from refleak._origins import Origin
 
 MAX_DEPTH = 24
 """Longest chain followed from a container back to a root: one scan of the heap for each step."""
+
+WEAK_PATIENCE = 3
+"""Further steps in search of a root that lasts, once one is found that does not."""
 
 MAX_WIDTH = 200
 """Most objects followed at once."""
@@ -122,33 +126,47 @@ class Unaccounted:
 class Path:
     """How an object is reached: the text of the root and of the way from there.
 
-    ``through`` are the types met on the way, for `ignore`; ``found`` says whether a root was
+    ``through`` are the types met on the way, for `ignore`; ``limit`` says how many items the
+    object's direct holder has and may have, if that is bounded; ``found`` says whether a root was
     reached at all.
     """
 
     root: str
     text: str
     through: tuple[type, ...]
+    limit: tuple[int, int] | None = None
     found: bool = True
+
+
+class Root(NamedTuple):
+    """Where a chain begins: its text, the name of the first link, and where its path goes on.
+
+    ``weak`` roots go away by themselves sooner or later: a suspended generator, a frame.
+    """
+
+    text: str
+    name: str = ""
+    start: int = 0
+    weak: bool = False
 
 
 class Hidden:
     """The objects that are this library's own: never shown as holders."""
 
-    __slots__ = ("_held", "_ids")
+    __slots__ = ("_held", "ids")
 
     def __init__(self, objs: Iterable[object] = ()) -> None:
         self._held: list[object] = []  # so that their ids are not used for others
-        self._ids: set[int] = set()
-        self.add(self._held, self._ids, *objs)
+        self.ids: set[int] = set()
+        self.add(self._held, self.ids, *objs)
 
     def add(self, *objs: object) -> None:
         """Hide *objs*."""
         self._held.extend(objs)
-        self._ids.update(map(id, objs))
+        self.ids.update(map(id, objs))
 
     def __contains__(self, obj: object) -> bool:
-        return id(obj) in self._ids or is_own(obj)
+        return id(obj) in self.ids or is_own(obj)
 
 
 class Search:
@@ -177,17 +195,20 @@ class Search:
         """
         chain, root = self._chain(obj, avoid)
         through = tuple(type(link) for link in chain)
+        limit = bound(chain[-2]) if len(chain) > 1 else None
         if root is None:
-            root = self._root_outside(chain[0])
-            return Path(root or "", _written(chain, start=0, root=root), through, root is not None)
-        text, start = root
-        written = _written(chain, start=start, root=text)
+            kind = type_name(type(chain[0]))
+            written = _written(chain, Root(""))
+            written = f"{kind}.{written}" if written[:1].isidentifier() else f"{kind}{written}"
+            return Path("", written, through, limit, found=False)
+        written = _written(chain, root)
         if is_a(chain[0], type):
             module = self._module_with(chain[0])
             if module is not None:
                 name = base_name(chain[0])
-                return Path(module, f"{name}.{written}" if written else name, through)
-        return Path(text, written, through)
+                written = f"{name}.{written}" if written else name
+                return Path(module, written, through, limit)
+        return Path(root.text, written, through, limit)
 
     def referrers(self, objs: list[Any]) -> list[Any]:
         """Return the objects that refer to any of *objs*, without this library's own."""
@@ -204,60 +225,78 @@ class Search:
 
     def _chain(
         self, obj: object, avoid: Callable[[object], bool]
-    ) -> tuple[list[Any], tuple[str, int] | None]:
+    ) -> tuple[list[Any], Root | None]:
+        """Return the objects from a root to *obj*; breadth first, so that it is the shortest."""
         nodes: list[Any] = [obj]
         towards = [-1]  # index of the node that each node refers to
+        self._hidden.add(nodes)
         seen = {id(obj)}
         frontier = [0]
-        self._hidden.add(nodes)
-        best = 0
-        for _ in range(MAX_DEPTH):
+        weak: tuple[list[Any], Root] | None = None
+        chain: list[Any] = []
+        patience = MAX_DEPTH
+        while patience:
             for index in frontier:
-                root = self._root(nodes[index], nodes, towards, index)
-                if root is not None:
-                    return _links(nodes, towards, index), root
+                chain = _links(nodes, towards, index)
+                root = self._root(nodes[index], chain)
+                if root is not None and not root.weak:
+                    return chain, root
+                if root is not None and weak is None:
+                    self._hidden.add(chain)
+                    weak = chain, root
+                    patience = WEAK_PATIENCE
+            chain = []  # it would be found as a holder
             if self._late():
                 break
-            targets = [nodes[index] for index in frontier]
-            by_id = {id(nodes[index]): index for index in frontier}
-            found = self.referrers(targets)
-            next_frontier: list[int] = []
-            for each in found[:MAX_WIDTH]:
-                if id(each) in seen or avoid(each):
-                    continue
-                linked = references_from(each, by_id)
-                if linked:
-                    seen.add(id(each))
-                    next_frontier.append(len(nodes))
-                    nodes.append(each)
-                    towards.append(linked[0])
-            del targets, found
-            if not next_frontier:
+            above = self._above(nodes, towards, frontier, seen, avoid)
+            if not above:
                 break
-            frontier = next_frontier
-            best = frontier[0]
-        return _links(nodes, towards, best), None
+            frontier = above
+            patience -= 1
+        return weak or self._outside(nodes, towards) or (_links(nodes, towards, frontier[0]), None)
 
-    def _root(
-        self, obj: Any, nodes: list[Any], towards: list[int], index: int
-    ) -> tuple[str, int] | None:
-        """Say which root *obj* is, and from which link of the chain on the path is written."""
+    def _above(
+        self,
+        nodes: list[Any],
+        towards: list[int],
+        frontier: list[int],
+        seen: set[int],
+        avoid: Callable[[object], bool],
+    ) -> list[int]:
+        """Add to *nodes* what refers to those at *frontier*; return their indexes."""
+        by_id = {id(nodes[index]): index for index in frontier}
+        above: list[int] = []
+        for each in self.referrers([nodes[index] for index in frontier])[:MAX_WIDTH]:
+            if id(each) in seen or avoid(each):
+                continue
+            linked = references_from(each, by_id)
+            if linked:
+                seen.add(id(each))
+                above.append(len(nodes))
+                nodes.append(each)
+                towards.append(linked[0])
+        return above
+
+    def _root(self, obj: Any, chain: list[Any]) -> Root | None:
+        """Say which root *obj* is, the first link of *chain*; None if it is none."""
         kind: Any = type(obj)
         if kind is dict:
             name = self._modules.get(id(obj))
-            return None if name is None else (f"module {shorten(name)}", 0)
-        if index == 0 and kind is not _lru_cache_wrapper:
+            return None if name is None else Root(f"module {shorten(name)}")
+        if len(chain) == 1 and kind is not _lru_cache_wrapper:
             return None
         if kind is types.FunctionType:
-            return _function_root(obj, nodes, towards, index)
+            return _function_root(obj, chain)
         if issubclass(kind, type):
-            return f"class {type_name(obj)}", 0
+            return Root(f"class {type_name(obj)}")
         if kind is _lru_cache_wrapper:
-            return f"lru_cache of {function_name(obj)}", (2 if index else 0)
+            return Root(f"lru_cache of {function_name(obj)}", start=2)
+        if _is_event_loop(kind):
+            return Root(f"asyncio event loop ({base_name(kind)})")
         if kind is Context:
-            return _context_root(obj, nodes, towards, index)
+            return _context_root(obj, chain)
         if kind is types.FrameType or code_of(obj) is not None:
-            return _suspended_root(obj, nodes[towards[index]])
+            return _suspended_root(obj, chain[1])
         return None
 
     def _module_with(self, cls: type) -> str | None:
@@ -268,24 +307,37 @@ class Search:
             return f"module {shorten(module)}"
         return None
 
-    def _root_outside(self, obj: object) -> str | None:
-        """Find what holds *obj* where no object of the heap does: a running frame, a context."""
+    def _outside(
+        self, nodes: list[Any], towards: list[int]
+    ) -> tuple[list[Any], Root] | None:
+        """Find what holds one of *nodes* where no object of the heap does: a running frame."""
+        wanted = {id(node): index for index, node in enumerate(nodes)}
         for variable, value in copy_context().items():
-            if value is obj:
-                return f"context variable {shorten(variable.name)}"
-        names = {thread.ident: thread.name for thread in threading.enumerate()}
+            if id(value) in wanted:
+                chain = _links(nodes, towards, wanted[id(value)])
+                return chain, Root(f"context variable {shorten(variable.name)}", "", 1)
+        found: list[tuple[int, str, str]] = []
         for ident, frame in list(sys._current_frames().items()):
             current: types.FrameType | None = frame
             while current is not None:
                 if not current.f_code.co_filename.startswith(OWN_FOLDER):
-                    name = local_name(current, obj)
-                    if name is not None:
-                        where = f"local variable {name} of {shorten(current.f_code.co_name)}"
-                        if ident == threading.get_ident():
-                            return where
-                        return f"thread {shorten(str(names.get(ident)))}, {where}"
+                    held = local_variable(current, wanted)
+                    if held is not None:
+                        where = f"local variable of {shorten(current.f_code.co_name)}"
+                        found.append((held[1], _thread_name(ident) + where, held[0]))
                 current = current.f_back
-        return None
+        if not found:
+            return None
+        index, where, name = min(found, key=lambda each: each[0])
+        return _links(nodes, towards, index), Root(where, name, 1)
+
+
+def _thread_name(ident: int) -> str:
+    """Name a thread for the beginning of a text; the current one needs no name."""
+    if ident == threading.get_ident():
+        return ""
+    thread = next((each for each in threading.enumerate() if each.ident == ident), None)
+    return f"thread {shorten(thread.name) if thread is not None else ident}, "
 
 
 def _links(nodes: list[Any], towards: list[int], index: int) -> list[Any]:
@@ -296,79 +348,70 @@ def _links(nodes: list[Any], towards: list[int], index: int) -> list[Any]:
     return chain
 
 
-def _function_root(
-    function: Any, nodes: list[Any], towards: list[int], index: int
-) -> tuple[str, int] | None:
+def _is_event_loop(kind: type) -> bool:
+    asyncio = sys.modules.get("asyncio.events")
+    return asyncio is not None and issubclass(kind, asyncio.AbstractEventLoop)
+
+
+def _function_root(function: Any, chain: list[Any]) -> Root | None:
     name = function_name(function)
-    chain = _links(nodes, towards, index)
-    part = chain[1]
+    part, value = chain[1], chain[2] if len(chain) > 2 else None
     if part is function.__globals__:
         return None
     if part is function.__closure__:
-        cell = chain[2] if len(chain) > 2 else None
-        for variable, each in zip(function.__code__.co_freevars, function.__closure__ or ()):
-            if each is cell:
-                return f"closure of {name} -> {shorten(variable)}", 3
-        return f"closure of {name}", 2
-    if part is function.__defaults__ and len(chain) > 2:
+        variables = dict(zip(function.__code__.co_freevars, part))
+        return Root(f"closure of {name}", _key_with(variables, value), 3)
+    if part is function.__defaults__:
         arguments = function.__code__.co_varnames[: function.__code__.co_argcount]
-        for variable, value in zip(reversed(arguments), reversed(function.__defaults__)):
-            if value is chain[2]:
-                return f"default of {name} -> {shorten(variable)}", 3
-    if part is function.__kwdefaults__ and len(chain) > 2:
-        for variable, value in function.__kwdefaults__.items():
-            if value is chain[2]:
-                return f"default of {name} -> {shorten(variable)}", 3
-    return f"function {name}", 0
+        values = dict(zip(reversed(arguments), reversed(part)))
+        return Root(f"default of {name}", _key_with(values, value), 3)
+    if part is function.__kwdefaults__:
+        return Root(f"default of {name}", _key_with(part, value), 3)
+    return Root(f"function {name}")
 
 
-def _context_root(
-    context: Context, nodes: list[Any], towards: list[int], index: int
-) -> tuple[str, int] | None:
-    chain = _links(nodes, towards, index)
-    ids = {id(link): place for place, link in enumerate(chain)}
+def _key_with(values: dict[str, Any], value: object) -> str:
+    return next((shorten(name) for name, each in values.items() if each is value), "")
+
+
+def _context_root(context: Context, chain: list[Any]) -> Root | None:
+    places = {id(link): place for place, link in enumerate(chain)}
     for variable, value in context.items():
-        if id(value) in ids:
-            return f"context variable {shorten(variable.name)}", ids[id(value)] + 1
+        if id(value) in places:
+            return Root(f"context variable {shorten(variable.name)}", "", places[id(value)] + 1)
     return None
 
 
-def _suspended_root(obj: Any, child: object) -> tuple[str, int] | None:
+def _suspended_root(obj: Any, child: object) -> Root | None:
     code = code_of(obj)
     if code is None or code.co_filename.startswith(OWN_FOLDER):
         return None
-    name = local_name(obj, child)
     kind = suspended_kind(obj)
-    what = "frame" if kind is None else f"suspended {kind}"
-    where = shorten(code.co_name)
-    return f"{what} {where} -> {name or 'its stack'}", 2
+    what = "frame of" if kind is None else f"suspended {kind}"
+    name = local_name(obj, child) or "<its stack>"
+    return Root(f"{what} {shorten(code.co_name)}", name, 2, weak=True)
 
 
-def _written(chain: list[Any], *, start: int, root: str | None) -> str:
-    """Write the way along *chain*, as an expression where every step has a name.
-
-    start: the link of the chain that the path is written from; the root has said the ones before.
-    """
-    text = ""
-    for place in range(max(start, 1), len(chain)):
+def _written(chain: list[Any], root: Root) -> str:
+    """Write the way along *chain*, as an expression where every step has a name."""
+    text = root.name
+    for place in range(max(root.start, 1), len(chain)):
         parent, child = chain[place - 1], chain[place]
         if place >= 2 and is_a(chain[place - 2], _local):
             continue  # from the dict of threads to this thread's own
-        written = step(parent, child, namespace=_holds_names(chain, place - 1, root))
+        written = step(parent, child, namespace=_holds_names(chain, place - 1, root.text))
         text += f" -> {type_name(type(child))}" if written is None else written
-    if not root and chain:
-        text = f"{type_name(type(chain[0]))}{text}"
     text = text.removeprefix(".").removeprefix(" -> ")
     return text if len(text) <= MAX_PATH else f"{text[: MAX_PATH // 2]}...{text[-MAX_PATH // 2 :]}"
 
 
-def _holds_names(chain: list[Any], place: int, root: str | None) -> bool:
+def _holds_names(chain: list[Any], place: int, root: str) -> bool:
     """Tell whether the link at *place* is the dict of a module, class, instance or thread-local."""
     parent = chain[place]
     if type(parent) is not dict:
         return False
     if place == 0:
-        return root is not None and root.startswith("module ")
+        return root.startswith("module ")
     if place >= 2 and is_a(chain[place - 2], _local):
         return True
     return not is_a(chain[place - 1], _local) and is_namespace(chain[place - 1], parent)

@@ -30,11 +30,41 @@ _MODULE: Any = vars(type)["__module__"]
 _QUALNAME: Any = vars(type)["__qualname__"]
 _OWN_MODULE = __name__.partition(".")[0]
 
+_FLAGS_OF: Any = vars(type)["__flags__"]
+
+
+class Kinds:
+    """A set of types that finds a type by identity: a metaclass may define ``==`` and hash."""
+
+    def __init__(self, *kinds: type) -> None:
+        self._ids = frozenset(map(id, kinds))
+
+    def __contains__(self, kind: type) -> bool:
+        return id(kind) in self._ids
+
+
+_SCALARS = Kinds(str, bytes, int, float, bool, complex, type(None))
+_DESCRIPTORS = Kinds(types.MethodDescriptorType, types.WrapperDescriptorType)
 _SUSPENDED = {
-    types.GeneratorType: ("generator", "gi_frame", "gi_code"),
-    types.CoroutineType: ("coroutine", "cr_frame", "cr_code"),
-    types.AsyncGeneratorType: ("async generator", "ag_frame", "ag_code"),
+    id(types.GeneratorType): ("generator", "gi_frame", "gi_code"),
+    id(types.CoroutineType): ("coroutine", "cr_frame", "cr_code"),
+    id(types.AsyncGeneratorType): ("async generator", "ag_frame", "ag_code"),
 }
+
+
+def flags_of(kind: type) -> int:
+    """Return the flags of a type, whatever its metaclass says."""
+    return int(_FLAGS_OF.__get__(kind))
+
+
+def may_be_own(kind: type) -> bool:
+    """Tell whether some instances of *kind* are this library's own."""
+    return kind is types.FrameType or id(kind) in _SUSPENDED or _is_own_kind(kind)
+
+
+def _is_own_kind(kind: type) -> bool:
+    module = module_of(kind)
+    return module == _OWN_MODULE or module.startswith(_OWN_MODULE + ".")
 
 
 def is_a(obj: object, base: type) -> bool:
@@ -60,11 +90,10 @@ def module_of(cls: type) -> str:
 def is_own(obj: object) -> bool:
     """Tell whether *obj* is an instance, a frame or a generator of this library itself."""
     kind = type(obj)
-    if kind is types.FrameType or kind in _SUSPENDED:
+    if kind is types.FrameType or id(kind) in _SUSPENDED:
         code = code_of(obj)
         return code is not None and code.co_filename.startswith(OWN_FOLDER)
-    module = module_of(kind)
-    return module == _OWN_MODULE or module.startswith(_OWN_MODULE + ".")
+    return _is_own_kind(kind)
 
 
 OWN_FOLDER = is_own.__code__.co_filename.removesuffix("_names.py")
@@ -73,8 +102,8 @@ OWN_FOLDER = is_own.__code__.co_filename.removesuffix("_names.py")
 
 def suspended_kind(obj: Any) -> str | None:
     """Tell whether a generator or the like, or a frame of one: up to 3.10 the frame holds."""
-    if type(obj) in _SUSPENDED:
-        return _SUSPENDED[type(obj)][0]
+    if id(type(obj)) in _SUSPENDED:
+        return _SUSPENDED[id(type(obj))][0]
     flags = obj.f_code.co_flags
     return next((name for flag, name in _FLAGS.items() if flags & flag), None)
 
@@ -91,8 +120,8 @@ def code_of(obj: Any) -> types.CodeType | None:
     kind: Any = type(obj)
     if kind is types.FrameType:
         code = obj.f_code
-    elif kind in _SUSPENDED:
-        code = getattr(obj, _SUSPENDED[kind][2])
+    elif id(kind) in _SUSPENDED:
+        code = getattr(obj, _SUSPENDED[id(kind)][2])
     else:
         return None
     return code if type(code) is types.CodeType else None
@@ -109,9 +138,9 @@ def function_name(obj: Any) -> str:
         return function_name(obj.__func__)
     if kind is _lru_cache_wrapper:
         return function_name(_quietly(obj, "__wrapped__"))
-    if kind in _SUSPENDED:
+    if id(kind) in _SUSPENDED:
         return _dotted(None, obj.__qualname__)
-    if kind in (types.MethodDescriptorType, types.WrapperDescriptorType):
+    if kind in _DESCRIPTORS:
         return f"{type_name(obj.__objclass__)}.{obj.__name__}"
     return type_name(kind)
 
@@ -147,8 +176,8 @@ def kind_name(obj: Any) -> str:
         return f"bound method {_short(obj)} -> {base_name(type(obj.__self__))}"
     if kind is types.FunctionType:
         return f"function {_short(obj)}"
-    if kind in _SUSPENDED:
-        return f"{_SUSPENDED[kind][0]} {_short(obj)}"
+    if id(kind) in _SUSPENDED:
+        return f"{_SUSPENDED[id(kind)][0]} {_short(obj)}"
     if kind is weakref.ReferenceType:
         return "weakref"
     return base_name(kind)
@@ -157,7 +186,7 @@ def kind_name(obj: Any) -> str:
 def _short(obj: Any) -> str:
     if type(obj) is types.MethodType:
         return _short(obj.__func__)
-    if type(obj) is types.FunctionType or type(obj) in _SUSPENDED:
+    if type(obj) is types.FunctionType or id(type(obj)) in _SUSPENDED:
         return _dotted(None, obj.__qualname__)
     return function_name(obj)
 
@@ -165,7 +194,7 @@ def _short(obj: Any) -> str:
 def describe(obj: Any) -> str:
     """Say what *obj* is: its kind and name where it has one, its value where it is a plain one."""
     kind: Any = type(obj)
-    if kind in (str, bytes, int, float, bool, complex, type(None)):
+    if kind in _SCALARS:
         return "None" if obj is None else f"{base_name(kind)} {scalar(obj)}"
     if issubclass(kind, type):
         return f"class {type_name(obj)}"
@@ -175,14 +204,15 @@ def describe(obj: Any) -> str:
         return f"bound method {function_name(obj)}"
     if kind is _lru_cache_wrapper:
         return f"lru_cache of {function_name(obj)}"
-    if kind in _SUSPENDED:
-        return f"{_SUSPENDED[kind][0]} {function_name(obj)}"
+    if id(kind) in _SUSPENDED:
+        return f"{_SUSPENDED[id(kind)][0]} {function_name(obj)}"
     if kind is types.CodeType:
         return f"code of {shorten(obj.co_name)}"
-    words = {types.FunctionType: "function", types.BuiltinFunctionType: "builtin function"}
-    if kind in words:
-        return f"{words[kind]} {function_name(obj)}"
-    if kind in (types.MethodDescriptorType, types.WrapperDescriptorType):
+    if kind is types.FunctionType:
+        return f"function {function_name(obj)}"
+    if kind is types.BuiltinFunctionType:
+        return f"builtin function {function_name(obj)}"
+    if kind in _DESCRIPTORS:
         return f"method {function_name(obj)}"
     return type_name(kind)
 
@@ -198,7 +228,7 @@ def scalar(obj: Any) -> str:
     if kind is int:
         bits = obj.bit_length()
         return repr(obj) if bits <= MAX_BITS else f"<int of {bits:,} bits>"
-    if kind in (bool, float, complex, type(None)):
+    if kind in _SCALARS:
         return repr(obj)
     if kind is tuple:
         parts = [scalar(part) for part in obj[:MAX_KEY_PARTS] if type(part) is not tuple]
@@ -225,11 +255,13 @@ def step(parent: Any, child: Any, *, namespace: bool) -> str | None:
         return ""
     if kind is types.FunctionType:
         return _function_part(parent, child)
-    if kind in _SUSPENDED or kind is types.FrameType:
+    if id(kind) in _SUSPENDED or kind is types.FrameType:
         name = local_name(parent, child)
-        return None if name is None else f" local {name}"
+        return None if name is None else f"'s local {name}"
     if is_a(parent, set) or is_a(parent, frozenset):
         return "{...}"
+    if kind is types.BuiltinFunctionType and parent.__self__ is child:
+        return ".__self__"
     if is_a(parent, _local):  # its __dict__ would be this thread's, made by the user's __init__
         return ""
     if is_namespace(parent, child):
@@ -295,7 +327,8 @@ def is_namespace(parent: Any, child: Any) -> bool:
     for name, value in dict.items(child):
         if type(name) is not str:
             return False
-        return not _is_defined(parent, name) and _quietly(parent, name) is value
+        if not _is_defined(parent, name):
+            return _quietly(parent, name) is value
     return False
 
 
@@ -351,19 +384,30 @@ def _name_in_dict(parent: Any, child: object) -> str | None:
 
 def local_name(obj: Any, child: object) -> str | None:
     """Find the local variable of a frame, generator or coroutine that refers to *child*."""
-    kind: Any = type(obj)
-    frame = obj if kind is types.FrameType else getattr(obj, _SUSPENDED[kind][1])
+    found = local_variable(obj, {id(child): 0})
+    return None if found is None else found[0]
+
+
+def local_variable(obj: Any, wanted: dict[int, int]) -> tuple[str, int] | None:
+    """Find the local variable whose value has the least rank in *wanted*, a mapping by id."""
+    suspended = _SUSPENDED.get(id(type(obj)))
+    frame = obj if suspended is None else getattr(obj, suspended[1])
     if type(frame) is not types.FrameType:
         return None
     variables = frame.f_locals
-    found = None
-    for name, value in variables.items():
-        if value is child:
-            found = shorten(name)
-            break
-    if sys.version_info < (3, 13) and frame.f_code.co_flags & inspect.CO_OPTIMIZED and sys.gettrace() is None:
+    found = [
+        (wanted[id(value)], name) for name, value in variables.items() if id(value) in wanted
+    ]
+    if (
+        sys.version_info < (3, 13)
+        and frame.f_code.co_flags & inspect.CO_OPTIMIZED
+        and sys.gettrace() is None
+    ):
         variables.clear()  # only a copy, but it would hold on to all of them
-    return found
+    if not found:
+        return None
+    rank, name = min(found)
+    return shorten(name), rank
 
 
 def references_from(parent: object, children: dict[int, int]) -> list[int]:

@@ -10,10 +10,10 @@ from typing import Any
 
 from refleak._format import type_name
 from refleak._holders import Search, Unaccounted
-from refleak._names import describe
+from refleak._names import Kinds, describe, flags_of
 from refleak._survivors import Baseline, Population, tally
 
-_SCALARS = (str, bytes, int, float, complex, bool, type(None), tuple, dict)
+_SCALARS = Kinds(str, bytes, int, float, complex, bool, type(None), tuple, dict)
 
 MAX_SUSPECTS = 20_000
 """Objects whose references are accounted for one by one."""
@@ -87,7 +87,7 @@ def _named(obj: object) -> bool:
     return isinstance_of_type(obj) or type(obj) in _NAMED
 
 
-_NAMED = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, str, bytes)
+_NAMED = Kinds(types.FunctionType, types.BuiltinFunctionType, types.ModuleType, str, bytes)
 
 
 def _where(search: Search, obj: object) -> str:
@@ -138,7 +138,7 @@ def isinstance_of_type(obj: object) -> bool:
 
 def _opaque(kind: Any) -> bool:
     """Tell whether instances of *kind* hold references the collector does not know."""
-    return kind not in _SCALARS and not kind.__flags__ & _HAVE_GC
+    return kind not in _SCALARS and not flags_of(kind) & _HAVE_GC
 
 
 _HAVE_GC = 1 << 14

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import linecache
 import os
+import re
 import sysconfig
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -26,9 +26,6 @@ MAX_CALLERS = 3
 
 MAX_ORIGINS = 5
 """Places where the blocks of a leak were allocated; more are only counted."""
-
-MAX_SOURCE = 2_000_000
-"""Characters of the longest file parsed to find which function a line is in."""
 
 _MEASURING = tuple(
     OWN_FOLDER + name
@@ -229,33 +226,34 @@ def _shown(path: str) -> str:
 def function_at(path: str, number: int) -> str:
     """Name the function that a line is in, as tracemalloc keeps lines only.
 
-    Read from the source, with the names of enclosing classes; ``<module>`` outside functions.
+    Told by the indentation of the source, with the names of enclosing classes and functions;
+    ``<module>`` outside functions.
     """
-    for first, last, name in _functions(path):
-        if first <= number <= last:
-            return name
-    return "<module>"
+    lines = linecache.getlines(path)
+    if not 0 < number <= len(lines):
+        return "<module>" if lines else "<unknown>"
+    names: list[str] = []
+    own = _DEFINITION.match(lines[number - 1])
+    if own and own["body"]:
+        names.append(own["name"])
+    indent, depth = _indent(lines[number - 1]), bool(own and own["body"])
+    for line in reversed(lines[: number - 1]):
+        if indent == 0:
+            break
+        if line.strip() and not line.lstrip().startswith(("#", ")", "]", "}")):
+            if _indent(line) < indent:
+                indent = _indent(line)
+                found = _DEFINITION.match(line)
+                if found:
+                    names.append(found["name"])
+                    depth = depth or found["kind"] == "def"
+    return ".".join(reversed(names)) if depth else "<module>"
 
 
-@cache
-def _functions(path: str) -> tuple[tuple[int, int, str], ...]:
-    """Return first line, last line and name of the functions of a file, innermost first."""
-    source = "".join(linecache.getlines(path))
-    if len(source) > MAX_SOURCE:
-        return ()
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
-        return ()
-    return tuple(_definitions(tree, ""))
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
-def _definitions(node: ast.AST, outer: str) -> Iterator[tuple[int, int, str]]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            name = f"{outer}{child.name}"
-            yield from _definitions(child, f"{name}.")
-            if not isinstance(child, ast.ClassDef):
-                yield child.lineno, child.end_lineno or child.lineno, name
-        else:
-            yield from _definitions(child, outer)
+_DEFINITION = re.compile(
+    r"\s*(?:async\s+)?(?P<kind>def|class)\s+(?P<name>\w+)(?:.*:\s*(?P<body>[^\s#].*))?"
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from refleak import _census
 from refleak._holders import Hidden
-from refleak._names import is_a, is_own
+from refleak._names import Kinds, is_a, is_own, may_be_own
 from refleak._settle import Frozen
 
 Key = TypeVar("Key", int, str)
@@ -26,7 +27,7 @@ MAX_NEWCOMERS = 200_000
 """New objects looked at one by one; what more there is, is left out, and the report says so."""
 
 
-_PRIVATE = (list, dict, set, tuple, array, Counter)
+_PRIVATE = Kinds(list, dict, set, tuple, array, Counter)
 """Types of containers that belong to this library when an object of its own holds them."""
 
 
@@ -94,10 +95,14 @@ class Baseline:
         if not self._frozen.active:
             old = set(map(id, self.objs))
             current = [obj for obj in current if id(obj) not in old]
-        own = [obj for obj in current if is_own(obj)]
-        inner = {id(obj) for obj in gc.get_referents(*own) if type(obj) in _PRIVATE}
-        inner.update((id(own), id(inner)), self._untracked_dicts)
-        return [obj for obj in current if obj not in self.hidden and id(obj) not in inner]
+        kinds = {id(kind): kind for kind in map(type, current)}
+        doubtful = {key for key, kind in kinds.items() if may_be_own(kind)}
+        own = [obj for obj in current if id(type(obj)) in doubtful and is_own(obj)]
+        inner = (obj for obj in gc.get_referents(*own) if type(obj) in _PRIVATE)
+        left_out = {id(obj) for obj in itertools.chain(own, inner)}
+        left_out.update((id(own), id(doubtful), id(kinds), id(left_out)))
+        left_out |= self._untracked_dicts | self.hidden.ids
+        return [obj for obj in current if id(obj) not in left_out]
 
     def with_leaves(self, tracked: list[Any], gained: Iterable[Any] = ()) -> list[Any]:
         """Return new objects *tracked* and the untracked new ones that they hold, or *gained*."""
@@ -166,9 +171,13 @@ class Baseline:
 def _countable(obj: Any) -> bool:
     """Tell whether references to *obj* mean anything: everybody uses the smallest values."""
     kind = type(obj)
-    if kind in (str, bytes, tuple):
+    if kind in _SIZED:
         return len(obj) > 1
-    return kind not in (int, bool, float, type(None), type(Ellipsis))
+    return kind not in _COMMON
+
+
+_SIZED = Kinds(str, bytes, tuple)
+_COMMON = Kinds(int, bool, float, type(None), type(Ellipsis))
 
 
 def _indexes(before: array[int], after: array[int], least: int) -> Iterator[int]:
