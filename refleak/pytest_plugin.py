@@ -50,21 +50,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _claimed(parser: Any) -> bool:
-    """Tell whether ``-R`` is, or will be, another plugin's.
+    """Tell whether ``-R`` is another plugin's; pytest-remotedata may be loaded later."""
+    return _has_short_option(parser) or find_spec("pytest_remotedata") is not None
 
-    pytest-remotedata's is known; it may be loaded later.
-    """
+
+def _has_short_option(parser: Any) -> bool:
     options = (option for group in parser._groups for option in group.options)
-    return any("-R" in option.names() for option in options) or bool(
-        find_spec("pytest_remotedata")
-    )
+    return any("-R" in option.names() for option in options)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> None:
-    """Where ``-R`` is another plugin's, take those that have a colon."""
-    if _claimed(parser):
-        args[:] = _renamed(args)
+    """Where ``-R`` was left to another plugin, take what has a colon, or all if nobody came."""
+    if not _claimed(parser):
+        return
+    args[:] = _renamed(args)
+    if not _has_short_option(parser):
+        group = parser.getgroup("leaks")
+        group.addoption("-R", action="store", dest="leaks", help="the same as --leaks")
 
 
 def _renamed(args: list[str]) -> Iterator[str]:
@@ -258,6 +261,7 @@ class LeaksPlugin:
 
     def _repeat(self, subject: Subject, check: Check) -> Stop | None:
         repetition = Repetition(subject)
+        self._sign.begin()
         self._repeating = True
         try:
             with quiet(repetition, subject.item):
@@ -410,19 +414,30 @@ class ProgressSign:
     FIRST, THEN = 1.0, 0.2
     """Seconds until the sign appears, and between changes."""
 
+    ROOM = 50
+    """Columns that must be free for it."""
+
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._terminal: Any = None
         self._shown = 0
         self._next = 0.0
 
+    def begin(self) -> None:
+        """Find out where to write: now, since asking fills caches (pytest's character widths)."""
+        self._next = time.monotonic() + self.FIRST
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        writer = getattr(reporter, "_tw", None)
+        self._terminal = None
+        if writer is not None and writer._file.isatty() and self._config.get_verbosity() >= 0:
+            if writer.fullwidth - writer.width_of_current_line > self.ROOM:
+                self._terminal = writer._file
+
     def __call__(self, number: int, phase: str) -> None:
         """Show the round's number and phase."""
-        now = time.monotonic()
-        if number == 1:
-            self._next = now + self.FIRST
-        if now < self._next:
+        if self._terminal is None or time.monotonic() < self._next:
             return
-        self._next = now + self.THEN
+        self._next = time.monotonic() + self.THEN
         self._write(f" leak check: round {number} ({phase})")
 
     def clear(self) -> None:
@@ -431,20 +446,7 @@ class ProgressSign:
             self._write("")
 
     def _write(self, text: str) -> None:
-        terminal = self._terminal()
-        if terminal is None:
-            return
         back = "\b" * self._shown
-        terminal.write(f"{back}{' ' * self._shown}{back}{text}")
-        terminal.flush()
+        self._terminal.write(f"{back}{' ' * self._shown}{back}{text}")
+        self._terminal.flush()
         self._shown = len(text)
-
-    def _terminal(self) -> Any:
-        """Return the file to write to, None if it is no terminal or has not enough room."""
-        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        writer = getattr(reporter, "_tw", None)
-        if writer is None or self._config.get_verbosity() < 0:
-            return None
-        room = writer.fullwidth - writer.width_of_current_line
-        stream = writer._file
-        return stream if room > 50 and stream.isatty() else None
