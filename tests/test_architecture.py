@@ -37,6 +37,7 @@ ORDER = (
     "_check",
     "_single_pass",
     "_testcase",
+    "_doctor",
     "_api",
     "__init__",
     "unittest",
