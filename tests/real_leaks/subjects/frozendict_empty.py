@@ -1,0 +1,7 @@
+"""Empty frozen dicts."""
+
+import frozendict
+
+
+def work():
+    frozendict.frozendict({})

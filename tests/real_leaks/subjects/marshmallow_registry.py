@@ -1,0 +1,14 @@
+"""Schemas made at run time."""
+
+import collections
+import collections.abc
+
+for name in ("Callable", "Generator", "Iterable", "Mapping", "MutableMapping", "MutableSet", "Sequence", "Set"):
+    setattr(collections, name, getattr(collections.abc, name))  # this release expects them there
+
+import marshmallow  # noqa: E402
+
+
+def work():
+    schema = type("DropSchema", (marshmallow.Schema,), {"level": marshmallow.fields.Int()})
+    schema().dump({"level": 3})
