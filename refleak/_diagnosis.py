@@ -179,7 +179,7 @@ class _Diagnosis:
         self._settle()
         least_early = max(1, early // period)
         references, degrees = baseline.rising(first, baseline.level(), least_early)
-        new = baseline.with_leaves(baseline.newcomers()[:MAX_NEWCOMERS])
+        new = baseline.with_leaves(baseline.newcomers(baseline.tracked())[:MAX_NEWCOMERS])
         earlier = population(new)
         suspects = Suspects(baseline, references, new)
         degrees_before = baseline.degrees(degrees)
@@ -195,8 +195,8 @@ class _Diagnosis:
         self._settle()
         suspects.read()
         degrees_after = baseline.degrees(degrees)
-        tracked = baseline.newcomers()
-        self._hidden.add(tracked)
+        current = baseline.tracked()
+        self._hidden.add(current)
         late = warm + traced
         calls = Calls(self._calls, late, least_early, max(1, late // period))
         grown = [
@@ -213,13 +213,15 @@ class _Diagnosis:
             calls,
             self._ignored,
         )
-        groups.trace(tracked, grown, earlier)
+        groups.trace(current, grown, earlier)
         origins = _origins.growth(
             blocks, _origins.allocated(), calls=traced, least=max(1, traced // period)
         )
         self._tracing.stop()
         baseline.thaw()
 
+        tracked = baseline.newcomers(current)
+        self._hidden.add(tracked)
         left_out = max(0, len(tracked) - MAX_NEWCOMERS)
         del tracked[MAX_NEWCOMERS:]
         new = baseline.with_leaves(tracked, _gained(grown))

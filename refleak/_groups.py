@@ -142,9 +142,12 @@ class Groups:
         hidden.add(self._traces)
 
     def trace(self, tracked: list[Any], grown: list[Grown], earlier: Population) -> None:
-        """Look up where a sample of the new objects was allocated, while it is known."""
-        recent = [obj for obj in tracked if id(obj) not in earlier.ids]
-        samples = recent[:: len(recent) // MAX_SAMPLES + 1]
+        """Look up where a sample of the new objects was allocated, while it is known.
+
+        While memory is traced everything is slow, so nothing else is done with all of them.
+        """
+        step = len(tracked) // MAX_SAMPLES + 1
+        samples = [obj for obj in tracked[::step] if id(obj) not in earlier.ids]
         for each in grown[:MAX_GROUPS]:
             gained = gained_items(each)
             samples += gained[:: len(gained) // MAX_SAMPLES + 1]

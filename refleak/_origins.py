@@ -27,6 +27,9 @@ MAX_CALLERS = 3
 MAX_ORIGINS = 5
 """Places where the blocks of a leak were allocated; more are only counted."""
 
+WORD = 8
+"""Bytes that one block must gain, for each time the leak happened, to be called growing."""
+
 _MEASURING = tuple(
     OWN_FOLDER + name
     for name in (
@@ -149,14 +152,15 @@ def growth(
 
     A place counts when at least *least* more blocks of it are alive after *calls* calls than
     before: what each call replaces does not add up. Where no place does, those count that hold
-    more bytes than before: one block that grows.
+    as many blocks as before with more bytes: one block that grows.
     """
     grown = []
     for frames, (count, size) in after.items():
         count_before, size_before = before.get(frames, (0, 0))
         grown.append((frames, count - count_before, size - size_before))
     more = [entry for entry in grown if entry[1] >= least]
-    return collect(more or [entry for entry in grown if entry[2] >= least], calls)
+    larger = [entry for entry in grown if entry[1] == 0 and entry[2] >= WORD * least]
+    return collect(more or larger, calls)
 
 
 def of_objects(places: Iterable[Frames], calls: float) -> tuple[Origin, ...]:

@@ -89,12 +89,16 @@ class Baseline:
         degrees = (len(gc.get_referents(*group)) for group in groups)
         return Level(array("q", map(getrefcount, objs)), array("q", degrees))
 
-    def newcomers(self) -> list[Any]:
-        """Return the tracked objects that are not of the baseline, nor this library's own."""
+    def tracked(self) -> list[Any]:
+        """Return the tracked objects that are not of the baseline."""
         current = gc.get_objects()
-        if not self._frozen.active:
-            old = set(map(id, self.objs))
-            current = [obj for obj in current if id(obj) not in old]
+        if self._frozen.active:
+            return current
+        old = set(map(id, self.objs))
+        return [obj for obj in current if id(obj) not in old]
+
+    def newcomers(self, current: list[Any]) -> list[Any]:
+        """Leave this library's own objects out of the new ones that :meth:`tracked` returned."""
         kinds = {id(kind): kind for kind in map(type, current)}
         doubtful = {key for key, kind in kinds.items() if may_be_own(kind)}
         own = [obj for obj in current if id(type(obj)) in doubtful and is_own(obj)]
