@@ -26,7 +26,7 @@ from refleak._census import TypeCount
 from refleak._plan import Plan
 from refleak._platform import system
 from refleak._readings import Series, Windows, column
-from refleak._rules import RULES, Rule, Verdict, Window, drop, judge, rising
+from refleak._rules import RULES, Rule, Verdict, Window, judge, next_window, rising
 from refleak._settle import Frozen, collect, settle
 from refleak.probes import Probe
 
@@ -89,9 +89,13 @@ def judge_windows(
 ) -> Verdict:
     """Judge a quantity by its windows, less what the plan tolerates."""
     allowed = plan.tolerance.get(probe.name, 0)
-    beyond = [Window(window.rounds, window.growth - allowed * window.rounds) for window in windows]
+    rule = rule_of(probe)
     return judge(
-        beyond, rule_of(probe), run=plan.run, noise=drop(confirmed), exhausted=exhausted
+        [Window(window.rounds, window.growth - allowed * window.rounds) for window in windows],
+        rule.tolerant() if allowed else rule,
+        run=plan.run,
+        deltas=[delta - allowed for delta in confirmed],
+        exhausted=exhausted,
     )
 
 
@@ -244,7 +248,7 @@ class _FurtherRounds(_Rounds):
         else:
             self._windows.add(length[0], number)
             self._idle(length[0])
-        length[0] = 0 if self._decided() else self._bounds.allow(2 * length[0])
+        length[0] = 0 if self._decided() else self._bounds.allow(length[0])
         return length[0] > 0
 
     def _count_types(self, number: int) -> None:
@@ -331,18 +335,18 @@ class _Bounds:
         self._seconds = array("d", [0.0])
         self.reached: str | None = None
 
-    def allow(self, rounds: int) -> int:
-        """Return how many of *rounds* more can be run, 0 when a bound is reached."""
-        left = self._most_rounds - self._rounds[0]
+    def allow(self, last: int) -> int:
+        """Return how many rounds follow a window of *last* rounds, 0 when a bound is reached."""
+        rounds = next_window(last, self._most_rounds - self._rounds[0])
         grown = max(1, system.resident_memory() - self._memory)
         if self.seconds_left() <= 0:
             self.reached = f"{self._most_seconds:.3g} seconds"
-        elif left < rounds // 2:
+        elif not rounds:
             self.reached = f"{self._most_rounds:,} rounds"
         elif grown / self._rounds[0] * rounds > EXTRA_MEMORY - grown:
             self.reached = f"{EXTRA_MEMORY // 1024**2} MiB of growth"
         else:
-            return min(left, rounds)
+            return rounds
         return 0
 
     def seconds_left(self) -> float:

@@ -133,7 +133,7 @@ def _settled(
 ) -> _Doubt | None:
     name, windows = probe.name, evidence.windows[probe.name]
     grew = rising(evidence.measured[name]) or rising(deltas)
-    last = settled_at(windows, run=plan.run, noise=drop(deltas))
+    last = settled_at(windows, rule_of(probe), run=plan.run, deltas=deltas)
     if not grew or last is None:
         return None
     rounds = plan.stab + plan.run + sum(window.rounds for window in windows[: last + 1])

@@ -1,0 +1,406 @@
+"""The rules, over example series and over series made from models whose truth is known."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from itertools import accumulate
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from refleak._rules import (
+    MAX_NOISE,
+    RULES,
+    Verdict,
+    Window,
+    drop,
+    judge,
+    next_window,
+    rising,
+    settled_at,
+    steady,
+)
+
+COUNT, BYTES, RESOURCE = RULES["count"], RULES["bytes"], RULES["resource"]
+MOST = 2000
+"""Rounds run in doubt, as by default."""
+
+
+def windows_of(deltas, rule, run, most=MOST):
+    """Make windows of a series and judge them, as _rounds does: until all is decided."""
+    levels = [0, *accumulate(deltas[:most])]
+    windows, end, length = [], 0, run
+    while length:
+        windows.append(Window(length, levels[end + length] - levels[end]))
+        end += length
+        verdict = judge(windows, rule, run=run, deltas=deltas[:run])
+        decided = verdict is Verdict.CLEAN or (rule.enough and verdict is Verdict.LEAKING)
+        length = 0 if decided else next_window(length, most - end)
+    return windows
+
+
+def verdict_of(deltas, rule=COUNT, run=4, most=MOST):
+    """Return the final verdict on a series that goes on for as long as it is looked at."""
+    if not rising(deltas[:run]):
+        return Verdict.CLEAN
+    further = deltas[run:]
+    windows = windows_of(further, rule, run, most)
+    return judge(windows, rule, run=run, deltas=further[:run], exhausted=True)
+
+
+def repeated(*deltas):
+    """Repeat a pattern for as long as anybody looks."""
+    return list(deltas) * (MOST // len(deltas) + 9)
+
+
+def stopping(*deltas):
+    """Let nothing more happen after these deltas."""
+    return [*deltas, *[0] * (MOST + 9)]
+
+
+# --- the example series of CPython's test_regrtest, of the design and of what users met --------
+
+LEAKS = {
+    "every call, once more": repeated(5, 5, 6),
+    "every call, with a first call that costs more": [10, *repeated(1)],
+    "every call": repeated(1),
+    "every second call": repeated(2, 0),
+    "every second call, the first one spared": repeated(0, 2),
+    "every fourth call": repeated(0, 0, 0, 8),
+    "every fourth call, the least": repeated(1, 0, 0, 0),
+    "two of three calls": repeated(1, 1, 0),
+    "every third call": repeated(0, 0, 1),
+    "behind one large release": [-5, *repeated(1)],
+    "behind a release in the last measured round": [1, 0, 0, -5, *repeated(1, 0, 0, 0)],
+    "behind a release in the first further rounds": [1, 0, 0, 0, 1, -9, *repeated(0, 0, 1, 0)],
+    "behind a release in a later window": [
+        *repeated(1)[:20], -60, *repeated(1),
+    ],
+    "behind a level that swings": repeated(3, -1, 3, -1),
+    "behind a level that swings, the least": repeated(2, -1, 1, -1),
+    "over a cache that fills at first": [*[4] * 390, *repeated(1)],
+    "over a cache that fills for long": [*[4] * 900, *repeated(1)],
+    "over caches that decay": [*range(100, 1, -1), *repeated(1)],
+}
+
+INNOCENTS = {
+    "a first call's cache": stopping(3, 0, 0),
+    "a blip": repeated(0, 1, 0, -1),
+    "a single blip": stopping(0, 1, 0),
+    "a blip in the last round": stopping(0, 0, 0, 1),
+    "up and down": stopping(8, -8, 1),
+    "up and down for ever": repeated(8, -8),
+    "a cache still filling": stopping(3, 3, 3, 3),
+    "a cache filling for 64 rounds": stopping(*[3] * 64),
+    "functools.lru_cache(128)": stopping(*[3] * 390),
+    "SQLAlchemy's caches": stopping(*[5] * 500),
+    "aiohttp's cookie cache": stopping(*[2] * 600),
+    "a cache filling for 1000 rounds": stopping(*[1] * 1000),
+    "caches decaying": stopping(4, 3, 2, 1),
+    "caches decaying slowly": stopping(*[k // 10 for k in range(400, 0, -1)]),
+    "a cache that clears itself when full": repeated(*[1] * 99, -99),
+    "falling": repeated(-1),
+    "nothing": repeated(0),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("deltas", LEAKS.values(), ids=LEAKS)
+def test_leaks_of_the_examples_are_found(deltas, rule):
+    """Every series that must be a leak is one, in the units of every rule."""
+    if rule == "bytes" and deltas is LEAKS["over a cache that fills for long"]:
+        deltas = deltas[500:]  # bytes must be steady for longer
+    scale = RULES[rule].least * RULES[rule].grain * (4 if rule == "bytes" else 1)
+    assert Verdict.LEAKING is verdict_of([scale * delta for delta in deltas], RULES[rule])
+
+
+@pytest.mark.parametrize("rule", ["count", "bytes"])
+@pytest.mark.parametrize("deltas", INNOCENTS.values(), ids=INNOCENTS)
+def test_innocents_of_the_examples_are_clean(deltas, rule):
+    """Growth that has stopped, blips and swings are clean, in the units of either rule."""
+    scale = RULES[rule].least
+    assert Verdict.CLEAN is verdict_of([scale * delta for delta in deltas], RULES[rule])
+
+
+def test_pools_are_no_resource_leak():
+    """A pool of threads or connections that fills within fifty rounds is clean."""
+    for size in (1, 5, 32, 49):
+        assert Verdict.CLEAN is verdict_of(stopping(*[1] * size), RESOURCE)
+
+
+def test_a_leaking_resource_ends_the_rounds_early():
+    """Sixty further rounds are evidence enough where hundreds would harm the process."""
+    windows = windows_of(repeated(1), RESOURCE, 4)
+    assert [4, 8, 16, 32] == [window.rounds for window in windows]
+    assert Verdict.LEAKING is judge(windows, RESOURCE, run=4, deltas=[1] * 4)
+
+
+def test_irregular_bytes_are_not_called_a_leak():
+    """A heap that creeps up in ever other steps stays in doubt, as malloc's does."""
+    series = [*[250] * 300, *[20] * 200, *[120] * 600, *[22] * 2000]
+    assert Verdict.SUSPICIOUS is verdict_of(series, BYTES)
+
+
+def test_small_chunks_that_are_taken_by_the_dozen_are_found():
+    """A leak of 32 bytes a call is found though the heap moves in steps of 256."""
+    for first in range(4):
+        series = [256 if (number - first) % 8 == 0 else 0 for number in range(MOST + 9)]
+        assert Verdict.LEAKING is verdict_of(series, BYTES)
+
+
+# --- the window loop ----------------------------------------------------------------------------
+
+
+def test_windows_double_and_the_last_two_are_equal():
+    """Windows double until less than three times the last one is left, which two then share."""
+    assert [4, 8, 16, 32, 64, 128, 256, 512, 490, 490] == [
+        window.rounds for window in windows_of(repeated(1), COUNT, 4)
+    ]
+
+
+def test_windows_keep_to_the_bound():
+    """No more rounds are run than the bound allows, and the last window is no shorter than half."""
+    for run in (1, 2, 4, 5, 10):
+        for most in range(run, 300):
+            lengths = [w.rounds for w in windows_of(repeated(1), COUNT, run, most)]
+            assert most >= sum(lengths)
+            assert all(2 * after >= before for before, after in zip(lengths, lengths[1:]))
+            assert run == lengths[0]
+
+
+def test_a_clean_series_costs_few_further_rounds():
+    """What does not grow again is settled after three times the measured rounds."""
+    assert [4, 8] == [window.rounds for window in windows_of(stopping(), COUNT, 4)]
+    assert [4, 8, 16] == [window.rounds for window in windows_of(stopping(0, 1), COUNT, 4)]
+
+
+# --- the parts ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("expected", "deltas"),
+    [
+        (False, [0, 0, 0, 0]),
+        (False, [0, -1, 0, 0]),
+        (True, [0, 1, 0, 0]),
+        (True, [0, 1, 0, -5]),
+        (True, [-5, 1, 1, 1]),
+        (False, []),
+    ],
+)
+def test_anything_that_grew_is_rising(expected, deltas):
+    """A single growth makes a series suspicious, whatever was released besides."""
+    assert expected is rising(deltas)
+
+
+def test_the_drop_is_the_largest_fall():
+    """The drop of a series is its largest fall, 0 if there is none."""
+    assert [0, 0, 7] == [drop([]), drop([3, 1]), drop([3, -7, -2])]
+
+
+def test_a_window_knows_its_rate():
+    """A window's rate is its growth per round."""
+    assert 2.5 == Window(4, 10).rate
+
+
+def test_steady_windows_bear_a_fall_of_the_rate_by_half():
+    """Counts may slow down by half from window to window, but not by more."""
+    assert steady([Window(4, 8), Window(8, 8)], COUNT)
+    assert not steady([Window(4, 8), Window(8, 7)], COUNT)
+    assert not steady([Window(4, 8), Window(8, 0)], COUNT)
+
+
+def test_steady_bytes_may_not_speed_up_either():
+    """Bytes must grow at one rate, neither slower nor faster."""
+    assert steady([Window(4, 400), Window(8, 800)], BYTES)
+    assert not steady([Window(4, 400), Window(8, 1000)], BYTES)
+    assert steady([Window(4, 400), Window(8, 1000)], COUNT)
+
+
+def test_growth_that_stops_suddenly_must_stay_so():
+    """A single window without growth after growth could be a leak behind a release."""
+    windows = [Window(4, 4), Window(8, 0), Window(16, 0)]
+    assert 2 == settled_at(windows, COUNT, run=4)
+
+
+def test_growing_once_in_a_long_window_is_no_leak():
+    """What grew by one in hundreds of rounds is doubtful; what grew by ten is a leak, if rare."""
+    rare = [
+        judge([Window(490, grown), Window(490, grown)], COUNT, run=4, exhausted=True)
+        for grown in (1, 3, 4, 10)
+    ]
+    doubt, leak = Verdict.SUSPICIOUS, Verdict.LEAKING
+    assert [doubt, doubt, leak, leak] == rare
+
+
+def test_noise_asks_for_longer_windows():
+    """The noisier a quantity, the longer the first window which shows that growth has stopped."""
+    windows = [Window(4 << number, 0) for number in range(8)]
+    noises = (0, 1, 2, 4, MAX_NOISE, 99)
+    found = [settled_at(windows, COUNT, run=4, deltas=[-noise]) for noise in noises]
+    assert [1, 2, 3, 4, 5, 5] == found
+
+
+def test_a_release_in_a_short_window_is_no_evidence():
+    """A fall beyond all noise could hide a leak, so that a longer window is waited for."""
+    assert None is settled_at([Window(4, 4), Window(8, -50)], COUNT, run=4)
+    assert 1 == settled_at([Window(4, 4), Window(4 * 2 * MAX_NOISE, -1)], COUNT, run=4)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_the_bounds_leave_is_judged(rule):
+    """A leak is found even if the bounds allow no further round at all."""
+    deltas = [10_000] * 4
+    windows = [Window(4, 40_000)]
+    verdict = judge(windows, RULES[rule], run=4, deltas=deltas, exhausted=True)
+    assert Verdict.LEAKING is verdict
+
+
+def test_bytes_in_a_single_window_must_be_steady_too():
+    """Four rounds of irregular bytes are no evidence of a leak."""
+    verdict = judge([Window(4, 500)], BYTES, run=4, deltas=[250, 0, 20, 230], exhausted=True)
+    assert Verdict.SUSPICIOUS is verdict
+
+
+def test_growth_that_ends_with_a_fall_is_clean_in_the_end():
+    """When no more rounds can be had, a quantity that fell in the last window is no doubt."""
+    windows = [Window(4, 4), Window(8, 8), Window(16, -40)]
+    found = [judge(windows, COUNT, run=4, deltas=[1] * 4, exhausted=end) for end in (False, True)]
+    assert [Verdict.SUSPICIOUS, Verdict.CLEAN] == found
+
+
+@pytest.mark.parametrize(
+    ("expected", "tolerated"), [(Verdict.LEAKING, 1.9), (Verdict.CLEAN, 2), (Verdict.CLEAN, 2.1)]
+)
+def test_growth_beyond_what_is_tolerated_is_a_leak(expected, tolerated):
+    """A tolerance sets aside just as much per call as it says."""
+    deltas = [2 - tolerated] * 4
+    windows = [Window(length, length * (2 - tolerated)) for length in (4, 8, 16, 32, 64, 64)]
+    rule = COUNT.tolerant()
+    assert expected is judge(windows, rule, run=4, deltas=deltas, exhausted=True)
+
+
+# --- models: what happens is known, the verdict must be the same ---------------------------------
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the code under test does, call by call.
+
+    ``leak`` leaks so many at a time, after a ``period`` of calls or (``jitter``) at most so many.
+    A cache gains ``per_call`` entries until it holds ``size``; another decays, each call finding
+    a share ``decay`` of its ``places`` empty; the level swings by 0 to ``noise``; ``release`` goes
+    once, in round ``released``.
+    """
+
+    seed: int
+    run: int
+    leak: int
+    period: int
+    jitter: bool
+    per_call: int
+    size: int
+    places: int
+    decay: float
+    noise: int
+    release: int
+    released: int
+    unit: int
+
+    def deltas(self):
+        """Return the change of every round."""
+        rng = random.Random(self.seed)
+        total = MOST + self.run
+        swings = rng.choices(range(self.noise + 1), k=total + 1)
+        found, wait, cached, empty = [], rng.randint(1, self.period), 0, float(self.places)
+        for number in range(total):
+            wait -= 1
+            leaked = 0 if wait else self.leak
+            if not wait:
+                wait = rng.randint(1, self.period) if self.jitter else self.period
+            entries = min(self.per_call, self.size - cached)
+            cached += entries
+            taken = int(empty) - int(empty * self.decay)
+            empty *= self.decay
+            gone = self.release if number == self.released else 0
+            swing = swings[number + 1] - swings[number]
+            found.append(self.unit * (leaked + entries + taken - gone + swing))
+        return found
+
+
+def models(rule, **fixed):
+    """Generate models within what the rule promises to judge."""
+    given_unit = {"count": st.just(1), "resource": st.just(1), "bytes": st.sampled_from([32, 112])}
+    fields = {
+        "seed": st.integers(0, 2**32),
+        "run": st.integers(1, 6),
+        "leak": st.integers(1, 20),
+        "jitter": st.booleans() if rule != "bytes" else st.just(False),
+        "per_call": st.integers(1, 9),
+        "size": st.just(0),
+        "places": st.just(0),
+        "decay": st.just(0.5),
+        "noise": st.just(0),
+        "release": st.just(0),
+        "released": st.just(0),
+        "unit": given_unit[rule],
+        **fixed,
+    }
+    made = st.fixed_dictionaries(fields)
+    return made.flatmap(
+        lambda values: st.integers(1, values["run"]).map(
+            lambda period: Model(**{**values, "period": period})
+        )
+    )
+
+
+# What a cache takes to fill must leave two windows behind it.
+CACHES = {
+    "count": {
+        "size": st.integers(0, 900),
+        "places": st.integers(0, 500),
+        "decay": st.floats(0.5, 0.98),
+    },
+    "bytes": {"size": st.integers(0, 400)},
+    "resource": {"size": st.integers(0, 8)},
+}
+# A release in the very round in which alone something leaks would leave nothing to see.
+RELEASES = {"release": st.integers(0, 30), "released": st.integers(6, 40)}
+
+
+MODELS = settings(
+    deadline=None, max_examples=80, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@MODELS
+@given(data=st.data())
+def test_every_leak_of_the_model_is_found(rule, data):
+    """A leak at least once in every run calls is found, over caches and a single release."""
+    model = data.draw(models(rule, **CACHES[rule], **RELEASES), label="model")
+    assert Verdict.LEAKING is verdict_of(model.deltas(), RULES[rule], model.run)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@MODELS
+@given(data=st.data())
+def test_no_innocent_of_the_model_is_accused(rule, data):
+    """Caches that fill or decay, noise and releases are never called a leak."""
+    innocent = {"leak": st.just(0), "noise": st.integers(0, 3)}
+    model = data.draw(models(rule, **CACHES[rule], **RELEASES, **innocent), label="model")
+    assert Verdict.LEAKING is not verdict_of(model.deltas(), RULES[rule], model.run)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@MODELS
+@given(data=st.data())
+def test_noise_hides_no_leak_of_the_model(rule, data):
+    """A leak is found in a level that swings, once the measured rounds have shown the swing."""
+    model = data.draw(models(rule, noise=st.integers(0, 3)), label="model")
+    series = model.deltas()
+    seen = drop(series[model.run : 2 * model.run])
+    if rising(series[: model.run]) and seen >= model.unit * model.noise:
+        assert Verdict.LEAKING is verdict_of(series, RULES[rule], model.run)
