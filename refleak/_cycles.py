@@ -71,9 +71,7 @@ def diagnose_cycles(
         gc.set_debug(gc.DEBUG_SAVEALL)
         gc.collect()
         gc.set_debug(flags)
-        garbage = [
-            obj for obj in gc.garbage[known:] if id(obj) not in hidden and not is_own(obj)
-        ]
+        garbage = [obj for obj in gc.garbage[known:] if id(obj) not in hidden and not is_own(obj)]
         del gc.garbage[known:]
         count = len(garbage)
         drawn = _drawn(garbage, max(rounds, 1))
@@ -180,7 +178,7 @@ def _popped(stack: list[int], on_stack: bytearray, node: int) -> list[int]:
 
 
 def shortest_cycle(children: list[list[int]], component: list[int], start: int) -> list[int]:
-    """Return the shortest way from *start* back to it within *component*; empty if there is none."""
+    """Return the shortest way from *start* back to it within *component*, or nothing."""
     members = set(component)
     came_from = {start: start}
     queue = deque([start])

@@ -201,7 +201,7 @@ class _Diagnosis:
         calls = Calls(self._calls, late, least_early, max(1, late // period))
         grown = [
             Grown(baseline.objs[index], before, after)
-            for index, before, after in zip(degrees, degrees_before, degrees_after)
+            for index, before, after in zip(degrees, degrees_before, degrees_after, strict=True)
             if after - before >= calls.least_late
         ]
         grown.sort(key=lambda each: each.before - each.after)

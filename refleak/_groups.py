@@ -5,17 +5,23 @@ from __future__ import annotations
 import gc
 import types
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import _lru_cache_wrapper
-from itertools import islice
 from typing import Any
 
 from refleak import _origins
 from refleak._format import quantity, type_name
 from refleak._holders import Filling, Hidden, Holder, Path, Search, Unaccounted, bound, items
-from refleak._names import base_name, describe, flags_of, function_name, is_a, is_namespace, kind_name
+from refleak._names import (
+    base_name,
+    describe,
+    flags_of,
+    function_name,
+    is_a,
+    is_namespace,
+    kind_name,
+)
 from refleak._origins import Origin
 from refleak._survivors import Baseline, Graph, Grown, Population, tally
 
@@ -321,8 +327,7 @@ class Groups:
         swollen = {
             key
             for key, degree in later.degrees.items()
-            if key not in rising
-            and degree - earlier.degrees[key] >= self._calls.least_late
+            if key not in rising and degree - earlier.degrees[key] >= self._calls.least_late
         }
         tops: dict[int, list[int]] = {}
         rest: dict[int, list[int]] = {}
@@ -335,8 +340,7 @@ class Groups:
             stayed = [
                 place
                 for place in found
-                if id(graph.objs[place]) in earlier.ids
-                and id(type(graph.objs[place])) in rising
+                if id(graph.objs[place]) in earlier.ids and id(type(graph.objs[place])) in rising
             ]
             own = id(type(graph.objs[places[0]])) in swollen
             if len(stayed) >= self._calls.least_early or (own and found):
@@ -345,9 +349,7 @@ class Groups:
                 else:
                     self._explain(graph, places, found, rising)
 
-    def _explain(
-        self, graph: Graph, places: list[int], found: list[int], rising: set[int]
-    ) -> None:
+    def _explain(self, graph: Graph, places: list[int], found: list[int], rising: set[int]) -> None:
         """Find what holds the objects at *places*, from which all of *found* are reached."""
         top = graph.objs[places[len(places) // 2]]
         if type(top) is weakref.ReferenceType:  # a class's list of its subclasses, for one

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import _lru_cache_wrapper
 from typing import Any, NamedTuple
 
-from refleak._format import quantity, shorten, signed, type_name
+from refleak._format import plural, quantity, shorten, type_name
 from refleak._names import (
     OWN_FOLDER,
     base_name,
@@ -116,9 +116,9 @@ class Unaccounted:
         cause = "usually a C extension took a reference and did not release it (missing Py_DECREF)"
         if self.new:
             what = f"{quantity(self.per_call)} x {self.description} per call"
-            return f"native code: {what} stay alive though nothing refers to them; {cause}"
+            return f"native code: {what} that nothing refers to, yet that stay alive; {cause}"
         where = f" ({self.where})" if self.where else ""
-        what = f"{self.description}{where} gains {signed(self.per_call)} references per call"
+        what = f"{self.description}{where} gains {plural(self.per_call, 'reference')} per call"
         return f"native code: {what} that no container accounts for; {cause}"
 
 
@@ -223,9 +223,7 @@ class Search:
             and not (type(each) is tuple and each[-1] is mark)  # this very call's arguments
         ]
 
-    def _chain(
-        self, obj: object, avoid: Callable[[object], bool]
-    ) -> tuple[list[Any], Root | None]:
+    def _chain(self, obj: object, avoid: Callable[[object], bool]) -> tuple[list[Any], Root | None]:
         """Return the objects from a root to *obj*; breadth first, so that it is the shortest."""
         nodes: list[Any] = [obj]
         towards = [-1]  # index of the node that each node refers to
@@ -307,9 +305,7 @@ class Search:
             return f"module {shorten(module)}"
         return None
 
-    def _outside(
-        self, nodes: list[Any], towards: list[int]
-    ) -> tuple[list[Any], Root] | None:
+    def _outside(self, nodes: list[Any], towards: list[int]) -> tuple[list[Any], Root] | None:
         """Find what holds one of *nodes* where no object of the heap does: a running frame."""
         wanted = {id(node): index for index, node in enumerate(nodes)}
         for variable, value in copy_context().items():
@@ -359,11 +355,11 @@ def _function_root(function: Any, chain: list[Any]) -> Root | None:
     if part is function.__globals__:
         return None
     if part is function.__closure__:
-        variables = dict(zip(function.__code__.co_freevars, part))
+        variables = dict(zip(function.__code__.co_freevars, part, strict=True))
         return Root(f"closure of {name}", _key_with(variables, value), 3)
     if part is function.__defaults__:
         arguments = function.__code__.co_varnames[: function.__code__.co_argcount]
-        values = dict(zip(reversed(arguments), reversed(part)))
+        values = dict(zip(reversed(arguments), reversed(part), strict=False))
         return Root(f"default of {name}", _key_with(values, value), 3)
     if part is function.__kwdefaults__:
         return Root(f"default of {name}", _key_with(part, value), 3)

@@ -194,10 +194,17 @@ def _short(obj: Any) -> str:
 def describe(obj: Any) -> str:
     """Say what *obj* is: its kind and name where it has one, its value where it is a plain one."""
     kind: Any = type(obj)
+    if obj is None:
+        return "None"
     if kind in _SCALARS:
-        return "None" if obj is None else f"{base_name(kind)} {scalar(obj)}"
+        return f"{base_name(kind)} {scalar(obj)}"
     if issubclass(kind, type):
         return f"class {type_name(obj)}"
+    return _describe_by_name(obj, kind) or type_name(kind)
+
+
+def _describe_by_name(obj: Any, kind: Any) -> str | None:
+    """Say the kind and name of what is named in the source; None for other objects."""
     if kind is types.ModuleType:
         return f"module {_dotted(None, _quietly(obj, '__name__'))}"
     if kind is types.MethodType:
@@ -212,9 +219,7 @@ def describe(obj: Any) -> str:
         return f"function {function_name(obj)}"
     if kind is types.BuiltinFunctionType:
         return f"builtin function {function_name(obj)}"
-    if kind in _DESCRIPTORS:
-        return f"method {function_name(obj)}"
-    return type_name(kind)
+    return f"method {function_name(obj)}" if kind in _DESCRIPTORS else None
 
 
 def scalar(obj: Any) -> str:
@@ -260,7 +265,11 @@ def step(parent: Any, child: Any, *, namespace: bool) -> str | None:
         return None if name is None else f"'s local {name}"
     if is_a(parent, set) or is_a(parent, frozenset):
         return "{...}"
-    if kind is types.BuiltinFunctionType and parent.__self__ is child:
+    return _step_by_name(parent, child)
+
+
+def _step_by_name(parent: Any, child: Any) -> str | None:
+    if type(parent) is types.BuiltinFunctionType and parent.__self__ is child:
         return ".__self__"
     if is_a(parent, _local):  # its __dict__ would be this thread's, made by the user's __init__
         return ""
@@ -318,10 +327,7 @@ def is_namespace(parent: Any, child: Any) -> bool:
     if is_a(parent, type):
         return any(entry in child for entry in ("__module__", "__doc__"))
     if type(parent) is types.FunctionType:
-        return not any(
-            part is child
-            for part in (parent.__kwdefaults__, parent.__globals__, parent.__builtins__)
-        )
+        return child is not parent.__kwdefaults__ and child is not parent.__globals__
     if is_a(parent, types.ModuleType):
         return "__name__" in child
     for name, value in dict.items(child):
@@ -395,9 +401,7 @@ def local_variable(obj: Any, wanted: dict[int, int]) -> tuple[str, int] | None:
     if type(frame) is not types.FrameType:
         return None
     variables = frame.f_locals
-    found = [
-        (wanted[id(value)], name) for name, value in variables.items() if id(value) in wanted
-    ]
+    found = [(wanted[id(value)], name) for name, value in variables.items() if id(value) in wanted]
     if (
         sys.version_info < (3, 13)
         and frame.f_code.co_flags & inspect.CO_OPTIMIZED

@@ -56,7 +56,7 @@ class Suspects:
         """Return the suspects that gained at least *least* references nothing accounts for."""
         gains = {
             index: after - before
-            for index, before, after in zip(self._indexes, self._before, self._after)
+            for index, before, after in zip(self._indexes, self._before, self._after, strict=True)
             if after - before >= least
         }
         if not gains:
@@ -111,14 +111,10 @@ class _Allowance:
         self._any = sum(gained.values())
         self._by_type = gained
         self._opaque = sum(
-            count
-            for key, count in gained.items()
-            if key in kinds and _opaque(kinds[key])
+            count for key, count in gained.items() if key in kinds and _opaque(kinds[key])
         )
         self._shown = tally(
-            id(type(obj))
-            for obj in new
-            if type(obj) is not types.ModuleType and _shows_type(obj)
+            id(type(obj)) for obj in new if type(obj) is not types.ModuleType and _shows_type(obj)
         )
 
     def of(self, obj: Any) -> int:

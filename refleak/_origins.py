@@ -205,7 +205,7 @@ def is_users(path: str) -> bool:
 def _installed() -> tuple[str, ...]:
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     paths = sysconfig.get_paths()
-    folders = {paths[name] for name in names} | {os.path.dirname(os.__file__)}  # noqa: PTH120
+    folders = {paths[name] for name in names} | {os.path.dirname(os.__file__)}
     folders |= {os.path.realpath(folder) for folder in folders}
     return tuple(folder + os.sep for folder in folders)
 
@@ -223,7 +223,7 @@ def _source(path: str, number: int) -> str:
 
 def _shown(path: str) -> str:
     """Return *path* as seen from the working directory where it lies below that."""
-    folder = os.getcwd() + os.sep  # noqa: PTH109
+    folder = os.getcwd() + os.sep
     return path.removeprefix(folder)
 
 
@@ -240,18 +240,18 @@ def function_at(path: str, number: int) -> str:
     own = _DEFINITION.match(lines[number - 1])
     if own and own["body"]:
         names.append(own["name"])
-    indent, depth = _indent(lines[number - 1]), bool(own and own["body"])
+    indent, inside = _indent(lines[number - 1]), bool(names)
     for line in reversed(lines[: number - 1]):
         if indent == 0:
             break
-        if line.strip() and not line.lstrip().startswith(("#", ")", "]", "}")):
-            if _indent(line) < indent:
-                indent = _indent(line)
-                found = _DEFINITION.match(line)
-                if found:
-                    names.append(found["name"])
-                    depth = depth or found["kind"] == "def"
-    return ".".join(reversed(names)) if depth else "<module>"
+        code = line.lstrip()
+        if code and not code.startswith(("#", ")", "]", "}")) and _indent(line) < indent:
+            indent = _indent(line)
+            found = _DEFINITION.match(line)
+            if found:
+                names.append(found["name"])
+                inside = inside or found["kind"] == "def"
+    return ".".join(reversed(names)) if inside else "<module>"
 
 
 def _indent(line: str) -> int:

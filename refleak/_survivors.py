@@ -7,7 +7,7 @@ import itertools
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import compress, islice, repeat
+from itertools import compress, repeat
 from operator import is_, is_not, sub
 from sys import getrefcount
 from types import ModuleType
@@ -266,5 +266,3 @@ class Graph:
                     known[child] = 1
                     stack.append(child)
         return found
-
-

@@ -38,9 +38,9 @@ def test_the_zoo(entry):
             subject()
         diagnosis = diagnosis_of(subject, period=entry.period)
     groups = [*diagnosis.survivors, *diagnosis.unaccounted]
-    texts = " ".join(
-        f"{group.held_by} {group.inner}" for group in diagnosis.survivors
-    ) + " ".join(map(str, diagnosis.unaccounted))
+    texts = " ".join(f"{group.held_by} {group.inner}" for group in diagnosis.survivors) + " ".join(
+        map(str, diagnosis.unaccounted)
+    )
     origins = [origin for group in groups for origin in group.origins] + [*diagnosis.origins]
     numbers = {line.number for origin in origins for line in origin.lines}
     name = entry.type.rpartition(".")[2]
@@ -201,7 +201,7 @@ def test_cycles_are_drawn():
     """Garbage that only the collector frees is drawn with the names of its references."""
     cycles = _cycles(_ring)
     assert ["1 cycle per call: Node.next -> Node.prev -> Node"] == list(map(str, cycles.cycles))
-    assert ["1 cycle per call: list[0] -> dict[\"key\"] -> list"] == list(
+    assert ['1 cycle per call: list[0] -> dict["key"] -> list'] == list(
         map(str, _cycles(_own_list).cycles)
     )
 

@@ -43,6 +43,8 @@ class EventBus:
 
 
 class Slotted:
+    """Keeps it in a slot."""
+
     __slots__ = ("log", "other")
 
     def __init__(self):
@@ -411,7 +413,7 @@ def test_values_tell_themselves_in_a_line():
     )
     assert "still filling: f.lru_cache 9/128" == str(Filling("f.lru_cache", 9, 128))
     found = Unaccounted("builtin function builtins.round", "x", 1, new=False)
-    assert "builtins.round gains +1 references per call" in str(found)
+    assert "builtins.round gains 1 reference per call" in str(found)
 
 
 def test_a_type_without_a_text_for_a_name():

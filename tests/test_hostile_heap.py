@@ -24,15 +24,15 @@ def _counted(name):
     return method
 
 
-TOUCHED = (
-    "__eq__ __ne__ __lt__ __repr__ __str__ __format__ __len__ __bool__ __iter__ __getitem__ "
-    "__contains__ __getattr__ __sizeof__ __reduce_ex__ __dir__ __call__ __get__ __index__ "
-    "__instancecheck__ __subclasscheck__ __fspath__ __int__ __float__"
-).split()
+TOUCHED = """
+__eq__ __ne__ __lt__ __repr__ __str__ __format__ __len__ __bool__ __iter__ __getitem__
+__contains__ __getattr__ __sizeof__ __reduce_ex__ __dir__ __call__ __get__ __index__
+__instancecheck__ __subclasscheck__ __fspath__ __int__ __float__
+"""
 
 
 def _hostile_class(name, bases=(), **members):
-    body = {each: _counted(f"{name}.{each}") for each in TOUCHED}
+    body = {each: _counted(f"{name}.{each}") for each in TOUCHED.split()}
     body["__getattribute__"] = _counted(f"{name}.__getattribute__")
     body["__hash__"] = _counted(f"{name}.__hash__")
     body["__class__"] = property(_counted(f"{name}.__class__"))

@@ -30,6 +30,7 @@ class Tap:
     """Makes drops."""
 
     def drip(self):
+        """Leak."""
         drops.append({"some": ["thing"]})
 
 
