@@ -266,27 +266,25 @@ class RoundResult:
     def stopTest(self, test: object) -> None:  # noqa: N802
         """Do nothing: the test goes on in the next round."""
 
-    def _hear(self, name: str, test: object, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        """Take a report about *test*, an instance of one round."""
+    def _hear(self, name: str, test: object, *args: Any, **kwargs: Any) -> None:
+        """Take a report about *test*: an instance of one round, or a subtest of one."""
+        about = self._case if ROUND in getattr(test, "__dict__", ()) else test
         if self.over:
-            self._tell(name, args, kwargs)
+            getattr(self._result, name)(about, *args, **kwargs)
         elif name in ENDING or _subtest_failed(name, args):
             self.over = True
             self._explain(args)
             if self._first:
                 self.tell()
             self._held.clear()
-            self._tell(name, args, kwargs)
+            getattr(self._result, name)(about, *args, **kwargs)
         elif self._first:
-            self._held.append((name, args, kwargs))
+            self._held.append((name, (about, *args), kwargs))
 
     def _explain(self, args: tuple[Any, ...]) -> None:
         error = args[-1] if args else None
         if not self._first and isinstance(error, tuple) and hasattr(error[1], "add_note"):
             error[1].add_note(REPEATED)
-
-    def _tell(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        getattr(self._result, name)(self._case, *args, **kwargs)
 
     def end_round(self) -> bool:
         """Note the end of a round; tell whether the test must not be repeated any more."""
@@ -297,7 +295,7 @@ class RoundResult:
         """Tell the real result what the first round reported."""
         held, self._held = self._held, []
         for name, args, kwargs in held:
-            self._tell(name, args, kwargs)
+            getattr(self._result, name)(*args, **kwargs)
 
     def tell_failure(self, error: tuple[type[BaseException], BaseException, Any]) -> None:
         """Tell the real result of a failure where the first round reported success."""
@@ -309,7 +307,7 @@ class RoundResult:
         successes = ("addSuccess", "addUnexpectedSuccess")
         self._held = [entry for entry in self._held if entry[0] not in successes]
         self.tell()
-        self._tell(name, args, {})
+        getattr(self._result, name)(self._case, *args)
 
     def stop(self) -> None:
         """Tell the real result that the test has ended."""
