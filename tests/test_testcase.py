@@ -21,7 +21,7 @@ events = []
 
 # Memory blocks are read in microseconds; what is tested here is what is repeated and reported.
 QUICKLY = {"stab": 2, "run": 2, "probes": ("-all", "memory blocks"), "diagnose": False}
-quickly = assert_no_leaks(**QUICKLY, max_rounds=8)
+quickly = assert_no_leaks(**QUICKLY, max_rounds=24)
 ROUNDS = 4
 
 
@@ -62,6 +62,12 @@ def run(cls, name="test", result=None):
     result = Recorder() if result is None else result
     unittest.TestSuite([cls(name)]).run(result)
     return result
+
+
+def assert_repeated(cycle):
+    """See that *cycle* happened in each round; noise can have made some more of them."""
+    times = max(ROUNDS, len(events) // len(cycle))
+    assert cycle * times == events
 
 
 def outcome(result):
@@ -131,7 +137,7 @@ def test_a_clean_test_passes(name):
 def test_each_round_has_its_setup_and_teardown():
     """Every round sets up, tears down and cleans up, in unittest's order."""
     run(Clean)
-    assert ["setUp", "test", "tearDown", "cleanup"] * ROUNDS == events
+    assert_repeated(["setUp", "test", "tearDown", "cleanup"])
 
 
 def test_a_leak_in_setup_or_teardown_or_cleanup_is_found():
@@ -443,7 +449,7 @@ def test_overridden_run_is_part_of_each_round():
         pass
 
     assert {} == outcome(run(Sub))
-    assert ["mixin", "test"] * ROUNDS == events
+    assert_repeated(["mixin", "test"])
 
     @quickly
     class Own(Mixin, unittest.TestCase):
@@ -456,7 +462,7 @@ def test_overridden_run_is_part_of_each_round():
 
     events.clear()
     assert {} == outcome(run(Own))
-    assert ["own", "mixin", "test"] * ROUNDS == events
+    assert_repeated(["own", "mixin", "test"])
 
 
 def test_setup_in_call_is_repeated_too():
@@ -473,7 +479,7 @@ def test_setup_in_call_is_repeated_too():
             events.append("test")
 
     run(Called)
-    assert ["pre-setup", "test", "post-teardown"] * ROUNDS == events
+    assert_repeated(["pre-setup", "test", "post-teardown"])
 
 
 def test_class_fixtures_are_set_up_once():
@@ -579,7 +585,7 @@ class Async(unittest.IsolatedAsyncioTestCase):
 def test_async_tests_are_repeated_in_loops_and_contexts_of_their_own():
     """Each round has a new event loop, a new context and its async fixtures."""
     assert {} == outcome(run(Async))
-    assert ["asyncSetUp", "asyncTearDown"] * ROUNDS == events
+    assert_repeated(["asyncSetUp", "asyncTearDown"])
 
 
 @pytest.mark.parametrize("name", ["test_leak", "test_fail"])
@@ -694,7 +700,7 @@ class Methods(unittest.TestCase):
     def tearDown(self):
         events.append("tearDown")
 
-    @assert_no_leaks(**QUICKLY, max_rounds=8)
+    @assert_no_leaks(**QUICKLY, max_rounds=24)
     def test_leak(self):
         """Leak."""
         kept.append(object())
@@ -757,7 +763,7 @@ class AsyncMethods(unittest.IsolatedAsyncioTestCase):
         asyncio.get_running_loop().slow_callback_duration = 60  # or it logs what takes long
         events.append("asyncSetUp")
 
-    @assert_no_leaks(**QUICKLY, max_rounds=8)
+    @assert_no_leaks(**QUICKLY, max_rounds=24)
     async def test_leak(self):
         """Leak."""
         kept.append(object())

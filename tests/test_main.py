@@ -1,0 +1,265 @@
+"""The front door: ``python -m refleak run``, ``doctor``, and its help."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import tracemalloc
+
+import pytest
+
+from refleak import __main__ as front
+from refleak import _doctor
+
+SUBJECTS = """
+    import asyncio
+
+    kept = []
+
+    def clean():
+        return [object()]
+
+    def leaking():
+        kept.append(object())
+
+    async def leaking_async():
+        await asyncio.sleep(0)
+        kept.append(object())
+
+    def raising():
+        raise KeyError("key")
+
+    def generator():
+        yield 1
+
+    def with_argument(number):
+        pass
+
+    class Parser:
+        @staticmethod
+        def parse():
+            kept.append([])
+"""
+
+
+@pytest.fixture
+def subjects(tmp_path, monkeypatch):
+    """A folder with a module of subjects, which is the working directory."""
+    (tmp_path / "subjects.py").write_text(textwrap.dedent(SUBJECTS), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    yield tmp_path
+    sys.modules.pop("subjects", None)
+
+
+def run(*arguments):
+    """Run the front door in this process; return the exit status."""
+    try:
+        return front.main(["run", "--stab=2", "--run=2", *arguments])
+    except SystemExit as error:
+        return error.code
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("clean", 0), ("leaking", 1), ("leaking_async", 1), ("raising", 2), ("Parser.parse", 1)],
+)
+def test_exit_statuses(subjects, name, expected):
+    """0 is clean, 1 a leak, 2 that nothing was judged; a dotted path names a method."""
+    assert expected == run(f"subjects:{name}")
+
+
+def test_the_report_is_printed(subjects, capsys):
+    """The report goes to the output; without a terminal there is no progress line."""
+    run("subjects:leaking")
+    out, err = capsys.readouterr()
+    assert "leaking leaked 1 reference and 1 memory block per call" in out
+    assert "2 warm-up, 2 measured" in out
+    assert "" == err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["subjects"], "write package.module:function"),
+        ([":clean"], "write package.module:function"),
+        (["no_such_module:clean"], "cannot import 'no_such_module'"),
+        (["subjects:missing"], "has no attribute 'missing'"),
+        (["subjects:kept"], "takes a function, not list"),
+        (["subjects:generator"], "cannot check the generator function generator"),
+        (["subjects:with_argument"], "is called without arguments, but: missing a required"),
+        (["subjects:clean", "--stab=0"], "stab must be at least 1, not 0"),
+        (["subjects:clean", "--probes=nonsense"], "unknown quantity 'nonsense'"),
+        (["subjects:clean", "--ignore=no.such.Type"], "no type named 'no.such.Type'"),
+        (["subjects:clean", "--stab=many"], "invalid int value"),
+        ([], "required: MODULE:FUNCTION"),
+    ],
+)
+def test_wrong_usage(subjects, capsys, arguments, message):
+    """Wrong usage exits with 2 and says in one sentence what is wrong."""
+    assert 2 == run(*arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_an_exception_is_shown(subjects, capsys):
+    """The function's own exception is shown with its traceback."""
+    run("subjects:raising")
+    err = capsys.readouterr().err
+    assert "KeyError: 'key'" in err
+    assert "not judged: subjects:raising raised an exception" in err
+
+
+def test_probes_select_what_is_judged(subjects, capsys):
+    """Names stand in one option with commas between, or in several."""
+    assert 0 == run("subjects:leaking", "--probes=-all,threads", "--probes=file descriptors")
+    assert "references" not in capsys.readouterr().out
+
+
+def test_json(subjects, capsys):
+    """--json writes the report to a file, or to the output in place of the text."""
+    assert 1 == run("subjects:leaking", "--json", "report.json")
+    written = json.loads((subjects / "report.json").read_text(encoding="utf-8"))
+    assert written["leaking"] is True
+    capsys.readouterr()
+    assert 0 == run("subjects:clean", "--json", "-")
+    assert json.loads(capsys.readouterr().out)["subject"] == "clean"
+
+
+def test_a_progress_line_on_a_terminal(subjects, capsys, monkeypatch):
+    """On a terminal a line shows the round; it is taken away in the end, and is no leak."""
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda self: True)
+    monkeypatch.setattr(front.ProgressLine, "SECONDS", 0.0)
+    assert 0 == run("subjects:clean")
+    err = capsys.readouterr().err
+    assert "\rround 1 (" in err
+    assert err.endswith(" \r")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["-h"], ["commands:", "run", "unittest", "doctor", "examples:"]),
+        (["run", "-h"], ["MODULE:FUNCTION", "exit status: 0 no leak; 1 a leak; 2 wrong usage"]),
+        (["doctor", "-h"], ["what a check costs"]),
+        (["unittest", "-h"], ["-R STAB:RUN", "-N COUNT"]),
+    ],
+)
+def test_help(arguments, parts, capsys):
+    """Each command has a help text."""
+    try:
+        status = front.main(arguments)
+    except SystemExit as error:
+        status = error.code
+    assert 0 == status
+    out = capsys.readouterr().out
+    assert [] == [part for part in parts if part not in out]
+
+
+def test_without_a_command_the_help_is_shown(capsys):
+    """It is wrong usage, and says what can be done."""
+    assert 2 == front.main([])
+    assert "commands:" in capsys.readouterr().out
+
+
+def test_it_is_started_as_a_module(subjects):
+    """``python -m refleak`` finds modules in the working directory."""
+    done = subprocess.run(
+        [sys.executable, "-m", "refleak", "run", "subjects:leaking"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ""},
+        timeout=300,
+        check=False,
+    )
+    assert 1 == done.returncode
+    assert "leaking leaked 1 reference" in done.stdout
+
+
+# --- doctor ------------------------------------------------------------------------------------
+
+
+def test_doctor_fits_a_screen(capsys, monkeypatch):
+    """Everything is said in a screenful of 80 columns, with measured costs."""
+    monkeypatch.setattr(_doctor, "MORE_ROUNDS", 1)
+    assert 0 == front.main(["doctor"])
+    lines = capsys.readouterr().out.splitlines()
+    assert 40 >= len(lines)
+    assert 80 >= max(map(len, lines))
+    text = "\n".join(lines)
+    for part in ("GIL", "JIT", "PYTHONMALLOC", "psutil", "tracemalloc", "native heap", " ms"):
+        assert part in text, part
+    assert hasattr(sys, "gettotalrefcount") == ("sys.gettotalrefcount()" in text)
+
+
+def test_every_quantity_is_judged_or_not():
+    """Each quantity stands in exactly one section."""
+    rows = [
+        *_doctor.probe_rows(default=True),
+        *_doctor.probe_rows(default=False),
+        *_doctor.unavailable_rows(),
+    ]
+    assert sorted(_doctor.PROBES) == sorted(name for name, _ in rows)
+    assert all(text for _, text in rows)
+
+
+def test_what_cannot_be_judged_has_its_reason():
+    """Without Python's own allocator there are no memory blocks, and doctor says why."""
+    done = subprocess.run(
+        [sys.executable, "-m", "refleak", "doctor"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONMALLOC": "malloc"},
+        timeout=300,
+        check=False,
+    )
+    assert "PYTHONMALLOC         malloc" in done.stdout
+    section = done.stdout.partition("Not judged here")[2]
+    assert "memory blocks        Python's own allocator is off" in section
+
+
+def test_a_tracer_is_in_the_way():
+    """A debugger or coverage is named."""
+    before = sys.gettrace()
+    sys.settrace(lambda frame, event, argument: None)
+    try:
+        found = _doctor.disturbances()
+    finally:
+        sys.settrace(before)
+    assert ("tracing", "sys.settrace() is in use (function): a debugger or coverage") in found
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring came with 3.12")
+def test_a_monitoring_tool_is_in_the_way():
+    """What coverage and debuggers use from 3.12 on is named."""
+    number = next(each for each in range(6) if sys.monitoring.get_tool(each) is None)
+    sys.monitoring.use_tool_id(number, "a tool")
+    try:
+        found = _doctor.disturbances()
+    finally:
+        sys.monitoring.free_tool_id(number)
+    assert ("tracing", "sys.monitoring is in use by 'a tool'") in found
+
+
+def test_other_disturbances(monkeypatch):
+    """tracemalloc, the collector's debug flags and REFLEAK=off are named."""
+    monkeypatch.setenv("REFLEAK", "off")
+    flags = gc.get_debug()
+    tracemalloc.start()
+    gc.set_debug(flags | gc.DEBUG_SAVEALL)
+    try:
+        found = {name for name, _ in _doctor.disturbances()}
+    finally:
+        gc.set_debug(flags)
+        tracemalloc.stop()
+    assert {"tracemalloc", "garbage collector", "switched off"} <= found
+
+
+def test_rows_are_wrapped():
+    """Long texts go on below themselves."""
+    assert ["  name                 " + "a" * 50, " " * 23 + "b" * 50] == _doctor.layout(
+        [("name", "a" * 50 + " " + "b" * 50)]
+    )
