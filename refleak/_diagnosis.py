@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from refleak import _origins
 from refleak._format import listing, plural, size
@@ -15,7 +15,7 @@ from refleak._groups import MAX_GROUPS, Calls, Groups, Survivors, gained_items
 from refleak._holders import Filling, Hidden, Search, Unaccounted
 from refleak._native import Suspects
 from refleak._origins import Origin
-from refleak._survivors import MAX_NEWCOMERS, Baseline, Grown, population
+from refleak._survivors import MAX_NEWCOMERS, Baseline, Grown, Population, population
 
 BATCHES = 2
 """Periods in the first batch of rounds: growth must show in it and again in the second."""
@@ -141,6 +141,28 @@ class _Budget:
         return late
 
 
+class _Early(NamedTuple):
+    """What the first batch showed: what rises may leak, and is read again after the second."""
+
+    least: int
+    population: Population
+    suspects: Suspects
+    indexes: list[int]
+    degrees: list[int]
+
+
+class _Traced(NamedTuple):
+    """What the second batch left behind, and where it was allocated."""
+
+    number: int
+    calls: Calls
+    grown: list[Grown]
+    current: list[Any]
+    search: Search
+    groups: Groups
+    origins: tuple[Origin, ...]
+
+
 class _Diagnosis:
     """The state of one diagnosis: what must be put back, and what must be let go."""
 
@@ -169,77 +191,91 @@ class _Diagnosis:
             self._baseline = None
 
     def run(self, rounds: int, period: int) -> Generator[None, None, Diagnosis]:
-        """Run the batches, take the heap's levels between them, and search at the end."""
+        """Run the batches, look at the heap between them, and search at the end."""
         self._settle()
-        baseline = self._baseline = Baseline(self._hidden)
+        self._baseline = Baseline(self._hidden)
+        early = yield from self._watch(self._baseline, period)
+        threads = len(sys._current_frames())
+        traced = yield from self._trace(self._baseline, early, rounds, period)
+        return self._explain(
+            self._baseline, early, traced, new_threads=len(sys._current_frames()) - threads
+        )
+
+    def _watch(self, baseline: Baseline, period: int) -> Generator[None, None, _Early]:
+        """Run the first batch: what it leaves alone is not looked at again."""
         first = baseline.level()
         baseline.freeze()
-
-        early = yield from self._call(BATCHES * period, period, 0.4)
+        done = yield from self._call(BATCHES * period, period, 0.4)
         self._settle()
-        least_early = max(1, early // period)
-        references, degrees = baseline.rising(first, baseline.level(), least_early)
+        least = max(1, done // period)
+        references, degrees = baseline.rising(first, baseline.level(), least)
         new = baseline.with_leaves(baseline.newcomers(baseline.tracked())[:MAX_NEWCOMERS])
-        earlier = population(new)
-        suspects = Suspects(baseline, references, new)
-        degrees_before = baseline.degrees(degrees)
-        del new
+        return _Early(
+            least=least,
+            population=population(new),
+            suspects=Suspects(baseline, references, new),
+            indexes=degrees,
+            degrees=baseline.degrees(degrees),
+        )
 
-        threads = len(sys._current_frames())
+    def _trace(
+        self, baseline: Baseline, early: _Early, rounds: int, period: int
+    ) -> Generator[None, None, _Traced]:
+        """Run the second batch while memory is traced, and stop tracing."""
         self._tracing.start()
         warm = yield from self._call(period, period, 0.5)
         self._settle()
-        blocks = _origins.allocated()
-        self._hidden.add(blocks, *blocks, *blocks.values(), *itertools.chain(*blocks))
-        traced = yield from self._call(_multiple(max(rounds, TRACED * period), period), period, 0.7)
+        blocks = [self._allocated()]
+        number = _multiple(max(rounds, TRACED * period), period)
+        half = _multiple(number // 2, period)
+        halves = [(yield from self._call(half, period, 0.6))]
         self._settle()
-        suspects.read()
-        degrees_after = baseline.degrees(degrees)
+        blocks.append(self._allocated())
+        halves.append((yield from self._call(number - half, period, 0.7)))
+        self._settle()
+        early.suspects.read()
+        late = warm + sum(halves)
+        calls = Calls(self._calls, late, early.least, max(1, late // period))
+        grown = _grown(baseline, early, calls.least_late)
         current = baseline.tracked()
-        self._hidden.add(current)
-        late = warm + traced
-        calls = Calls(self._calls, late, least_early, max(1, late // period))
-        grown = [
-            Grown(baseline.objs[index], before, after)
-            for index, before, after in zip(degrees, degrees_before, degrees_after, strict=True)
-            if after - before >= calls.least_late
-        ]
-        grown.sort(key=lambda each: each.before - each.after)
+        self._hidden.add(current, blocks, halves, grown)
         search = Search(self._hidden, self._budget.late)
-        groups = Groups(
-            baseline,
-            search,
-            self._hidden,
-            calls,
-            self._ignored,
-        )
-        groups.trace(current, grown, earlier)
-        origins = _origins.growth(
-            blocks, _origins.allocated(), calls=traced, least=max(1, traced // period)
-        )
+        groups = Groups(baseline, search, self._hidden, calls, self._ignored)
+        groups.trace(current, grown, early.population)
+        origins = _origins.growth([*blocks, _origins.allocated()], halves, period)
         self._tracing.stop()
-        baseline.thaw()
+        return _Traced(sum(halves), calls, grown, current, search, groups, origins)
 
-        tracked = baseline.newcomers(current)
+    def _explain(
+        self, baseline: Baseline, early: _Early, traced: _Traced, *, new_threads: int
+    ) -> Diagnosis:
+        """Search the heap for what holds the new objects, thawed and no more traced."""
+        baseline.thaw()
+        tracked = baseline.newcomers(traced.current)
         self._hidden.add(tracked)
         left_out = max(0, len(tracked) - MAX_NEWCOMERS)
         del tracked[MAX_NEWCOMERS:]
-        new = baseline.with_leaves(tracked, _gained(grown))
-        later = population(new)
-        self._hidden.add(new, later, *later)
-        unaccounted = suspects.unaccounted(
+        new = baseline.with_leaves(tracked, _gained(traced.grown))
+        populations = (early.population, population(new))
+        self._hidden.add(new)
+        unaccounted = early.suspects.unaccounted(
             new,
-            (earlier, later),
-            search=search,
-            calls=late,
-            least=calls.least_late,
+            populations,
+            search=traced.search,
+            calls=traced.calls.late,
+            least=traced.calls.least_late,
             ignored=self._ignored,
         )
-        groups.search(new, grown, (earlier, later), origins)
-        if len(sys._current_frames()) - threads >= calls.least_late:
+        traced.groups.search(new, traced.grown, populations, traced.origins)
+        if new_threads >= traced.calls.least_late:
             unaccounted = []  # the frames of the threads that stay hold these
-            groups.natives.clear()
-        return self._told(groups, unaccounted, origins, traced, left_out)
+            traced.groups.natives.clear()
+        return self._told(traced.groups, unaccounted, traced.origins, traced.number, left_out)
+
+    def _allocated(self) -> _origins.Blocks:
+        blocks = _origins.allocated()
+        self._hidden.add(blocks, *blocks, *blocks.values(), *itertools.chain(*blocks))
+        return blocks
 
     def _call(self, number: int, period: int, share: float) -> Generator[None, None, int]:
         """Ask for *number* calls, or for fewer, at least one period, when time gets short."""
@@ -288,6 +324,17 @@ class _Diagnosis:
 
 def _multiple(number: int, period: int) -> int:
     return -(-number // period) * period
+
+
+def _grown(baseline: Baseline, early: _Early, least: int) -> list[Grown]:
+    """Return the containers that grew in the second batch too, most first."""
+    after = baseline.degrees(early.indexes)
+    grown = [
+        Grown(baseline.objs[index], *degrees)
+        for index, *degrees in zip(early.indexes, early.degrees, after, strict=True)
+        if degrees[1] - degrees[0] >= least
+    ]
+    return sorted(grown, key=lambda each: each.before - each.after)
 
 
 def _gained(grown: list[Grown]) -> list[Any]:

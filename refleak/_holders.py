@@ -35,7 +35,7 @@ from refleak._origins import Origin
 MAX_DEPTH = 24
 """Longest chain followed from a container back to a root: one scan of the heap for each step."""
 
-WEAK_PATIENCE = 3
+WEAK_PATIENCE = 6
 """Further steps in search of a root that lasts, once one is found that does not."""
 
 MAX_WIDTH = 200

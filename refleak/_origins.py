@@ -8,7 +8,7 @@ import re
 import sysconfig
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -141,26 +141,33 @@ def subject_frames(frames: Frames) -> Frames:
     return frames[first:]
 
 
-def growth(
-    before: Blocks,
-    after: Blocks,
-    *,
-    calls: int,
-    least: int,
-) -> tuple[Origin, ...]:
-    """Return where memory that stays was allocated between two moments, most blocks first.
+def growth(moments: Sequence[Blocks], calls: Sequence[int], period: int) -> tuple[Origin, ...]:
+    """Return where memory that stays was allocated between several moments, most blocks first.
 
-    A place counts when at least *least* more blocks of it are alive after *calls* calls than
-    before: what each call replaces does not add up. Where no place does, those count that hold
-    as many blocks as before with more bytes: one block that grows.
+    calls: the calls between one moment and the next.
+    period: a leak happens at least once in that many calls.
+
+    A place counts when it has more blocks at each moment than at the one before, by one for each
+    period: what each call replaces does not add up, and blocks that the interpreter's free lists
+    had kept since before the tracing are used up soon. Where no place does, those count that keep
+    the number of their blocks but have more bytes each time: one block that grows.
     """
-    grown = []
-    for frames, (count, size) in after.items():
-        count_before, size_before = before.get(frames, (0, 0))
-        grown.append((frames, count - count_before, size - size_before))
-    more = [entry for entry in grown if entry[1] >= least]
-    larger = [entry for entry in grown if entry[1] == 0 and entry[2] >= WORD * least]
-    return collect(more or larger, calls)
+    first, last = moments[0], moments[-1]
+    more: list[tuple[Frames, int, int]] = []
+    larger: list[tuple[Frames, int, int]] = []
+    for frames in last:
+        levels = [moment.get(frames, (0, 0)) for moment in moments]
+        steps = [
+            (after[0] - before[0], after[1] - before[1], max(1, number // period))
+            for before, after, number in zip(levels[:-1], levels[1:], calls, strict=True)
+        ]
+        count_before, size_before = first.get(frames, (0, 0))
+        entry = (frames, last[frames][0] - count_before, last[frames][1] - size_before)
+        if all(count >= least for count, _, least in steps):
+            more.append(entry)
+        elif all(count == 0 and size >= WORD * least for count, size, least in steps):
+            larger.append(entry)
+    return collect(more or larger, sum(calls))
 
 
 def of_objects(places: Iterable[Frames], calls: float) -> tuple[Origin, ...]:

@@ -152,10 +152,22 @@ def test_split_of_a_deep_library():
     assert ((HERE, 1), (LIBRARY, 0), (LIBRARY, 1), (LIBRARY, 8)) == shown
 
 
+def test_growth_must_go_on():
+    """A place that gains blocks at first only is none, nor is one where their size wanders."""
+    one, two = ((HERE, 1),), ((HERE, 2),)
+    moments = [
+        {one: (0, 0), two: (1, 90)},
+        {one: (9, 9), two: (1, 300)},
+        {one: (9, 9), two: (1, 90)},
+    ]
+    assert () == growth(moments, [2, 2], 1)
+
+
 def test_growth_counts_per_call_and_sorts():
     """Places are added up by the lines shown, and the most blocks come first."""
     one, two = ((HERE, 1),), ((HERE, 2),)
-    found = growth({one: (5, 50)}, {one: (9, 90), two: (12, 24)}, calls=4, least=4)
+    moments = [{one: (5, 50)}, {one: (7, 70), two: (6, 12)}, {one: (9, 90), two: (12, 24)}]
+    found = growth(moments, [2, 2], 1)
     assert [(2, 3.0, 6.0), (1, 1.0, 10.0)] == [
         (origin.lines[0].number, origin.blocks, origin.size) for origin in found
     ]
