@@ -1,0 +1,225 @@
+"""The code of the README and of docs/ is run and must print what they show.
+
+    python tests/test_readme.py --update
+
+writes what the running interpreter prints into these pages, where it differs in more than what
+:func:`normalised` leaves out.
+
+A ```` ```python title=FILE ```` block is a file, which the commands of the ```` ```console ````
+blocks run; a block without a title is run by itself and prints nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+
+DIFFERS = (
+    # A traceback's frames have paths, and markers below them from 3.11 on.
+    (r"(?m)^(Traceback \(most recent call last\):\n)(?:  .*\n)+", r"\1  ...\n"),
+    # How many blocks an object takes, and their size, is each build's own business ...
+    (r"\d+(?:\.\d+)? memory blocks?\b", "# memory blocks"),
+    (r"(?m)^( *memory blocks )[-+. \d]+$", r"\1 #"),
+    (r"memory blocks: \[[-, \d]+\]", "memory blocks: [#]"),
+    (r"\d[\d,.]* (?:B|KiB|MiB) per call", "# B per call"),
+    # ... and whether malloc's steps show in four rounds is chance.
+    (r"(?m)^ *native heap .*\(with the memory blocks\)\n", ""),
+    (r", native heap: \[[-, \d]+\]", ""),
+    # The growth of a container and the rounds depend on how many there was time for.
+    (r"\((\w+), [\d,]+ -> [\d,]+ items", r"(\1, # -> # items"),
+    (r"[\d,]+ more to be sure", "# more to be sure"),
+    (r"sys\.gettotalrefcount\(\) \(debug build\)|heap census \(release build\)", "#"),
+    (r"\bin \d+\.\d+s\b", "in #s"),
+    # unittest names the method within the parentheses too, from 3.11 on.
+    (r"(?m)^(\w+: )?(test_\w+) \((\S+)\.\2\)", r"\1\2 (\3)"),
+)
+"""What differs between builds, versions and runs: patterns, and what stands for them."""
+
+
+def normalised(text: str) -> list[str]:
+    """Return the lines of *text* without what differs between builds, versions and runs."""
+    for pattern, substitute in DIFFERS:
+        text = re.sub(pattern, substitute, text)
+    return [line.rstrip() for line in text.strip().splitlines()]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its page, language, title, text, and the number of its first line."""
+
+    page: Path
+    language: str
+    title: str
+    text: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.page.stem} line {self.line}"
+
+    @property
+    def file(self) -> str:
+        """The name of the file that the block is put into."""
+        return self.title or f"block_{self.line}.py"
+
+    def calls(self) -> list[tuple[str, str]]:
+        """Return the commands of a console block and what each prints."""
+        parts = re.split(r"(?m)^\$ (.*)\n?", self.text)[1:]
+        return list(zip(parts[::2], parts[1::2]))
+
+
+def blocks(page: Path, language: str) -> list[Block]:
+    """Return the fenced blocks of one language."""
+    text = page.read_text(encoding="utf-8")
+    fences = re.finditer(r"(?ms)^```(\w+)(?: title=(\S+))?\n(.*?)^```$", text)
+    return [
+        Block(page, found[1], found[2] or "", found[3], text.count("\n", 0, found.start(3)) + 1)
+        for found in fences
+        if found[1] == language
+    ]
+
+
+def write_files(page: Path, folder: Path) -> None:
+    """Put the files that a page shows into *folder*."""
+    for block in blocks(page, "python"):
+        path = folder / block.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.text, encoding="utf-8")
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command, ``python ...``, with this interpreter and this checkout."""
+    program, *arguments = shlex.split(command)
+    assert "python" == program
+    environment = {key: value for key, value in os.environ.items() if key != "REFLEAK"}
+    environment |= {"PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": "-p no:cacheprovider"}
+    environment |= {"NO_COLOR": "1", "COLUMNS": "80"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+
+
+PYTHON = [block for page in PAGES for block in blocks(page, "python")]
+CALLS = [
+    (page, *call) for page in PAGES for block in blocks(page, "console") for call in block.calls()
+]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[Path, Path]:
+    """A folder for each page with the files that it shows."""
+    made = {page: tmp_path_factory.mktemp(page.stem) for page in PAGES}
+    for page, folder in made.items():
+        write_files(page, folder)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("page", "command", "shown"), CALLS, ids=[f"{page.stem}: {call}" for page, call, _ in CALLS]
+)
+def test_command(page, command, shown, folders):
+    """A command prints what the page shows."""
+    assert normalised(shown) == normalised(run(command, folders[page]).stdout)
+
+
+@pytest.mark.parametrize("block", [each for each in PYTHON if not each.title], ids=str)
+def test_block_by_itself(block, folders):
+    """A block without a name runs to its end and prints nothing."""
+    ran = run(f"python {block.file}", folders[block.page])
+    assert (0, "") == (ran.returncode, ran.stdout)
+
+
+def test_every_file_is_run():
+    """No Python block is left out: each file is run by one of its page's commands."""
+    words = {(page, word) for page, command, _ in CALLS for word in shlex.split(command)}
+    words |= {(page, f"{word}.py") for page, word in words}
+    assert {(block.page, block.title) for block in PYTHON if block.title} <= words
+
+
+def test_no_other_code_blocks():
+    """Each block is Python, a console or a shell command: nothing else is shown untested."""
+    for page in PAGES:
+        openings = re.findall(r"(?m)^```(.*)$", page.read_text(encoding="utf-8"))[::2]
+        assert {"python", "console", "sh"} >= {opening.partition(" ")[0] for opening in openings}
+
+
+def test_first_screen_is_the_example():
+    """The first block is the example that the first command runs, word for word."""
+    first = PYTHON[0]
+    assert first.text == (ROOT / first.title).read_text(encoding="utf-8")
+    assert first.title in next(iter(commands()))
+
+
+def test_two_commands():
+    """There is one line that shows a leak and one that passes the tests, as .ci/run finds them."""
+    assert ["examples/", "pytest"] == [
+        next(word for word in ("examples/", "pytest") if word in command) for command in commands()
+    ]
+
+
+def commands() -> Iterator[str]:
+    """Yield the lines of the shell blocks."""
+    for block in blocks(README, "sh"):
+        yield from block.text.splitlines()
+
+
+def test_never_another_projects_name():
+    """No text tells to install ``refleak``, which is another project's distribution."""
+    for path in (*PAGES, *ROOT.glob("examples/*.py"), ROOT / "CHANGELOG.md"):
+        assert not re.search(r"pip install (-\S+ )*refleak", path.read_text(encoding="utf-8"))
+
+
+def test_links_lead_somewhere():
+    """Links to files of the repository have a target."""
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?://)([^)#\s]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def updated(page: Path, folder: Path) -> str:
+    """Return a page's text with what its commands print now, where that differs."""
+    text = page.read_text(encoding="utf-8")
+    for block in blocks(page, "console"):
+        shown = ""
+        for command, before in block.calls():
+            printed = tidied(run(command, folder).stdout)
+            shown += f"$ {command}\n"
+            shown += before if normalised(before) == normalised(printed) else printed
+        text = text.replace(f"```console\n{block.text}```", f"```console\n{shown}```")
+    return text
+
+
+def tidied(printed: str) -> str:
+    """Return what a command prints, but for the frames of tracebacks and the native heap."""
+    for pattern, substitute in (DIFFERS[0], *(rule for rule in DIFFERS if "native" in rule[0])):
+        printed = re.sub(pattern, substitute, printed)
+    return "".join(f"{line.rstrip()}\n" for line in printed.strip().splitlines())
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["--update"]:
+        sys.exit(__doc__)
+    for each in PAGES:
+        with tempfile.TemporaryDirectory() as scratch:
+            write_files(each, Path(scratch))
+            each.write_text(updated(each, Path(scratch)), encoding="utf-8")
