@@ -1,0 +1,319 @@
+"""Real test frameworks, each in an environment of its own, run decorated tests and blocks.
+
+Environments are made once, below REFLEAK_CACHE or the temporary directory, and kept for later runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.frameworks
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+CACHE = Path(os.environ.get("REFLEAK_CACHE") or tempfile.gettempdir()) / "refleak-frameworks"
+
+HEAD = """
+    import unittest
+    from {module} import TestCase
+    from refleak import assert_no_leaks, leak_check
+
+    kept = []
+    quickly = dict(max_rounds=64)
+"""
+
+CLEAN = """
+    @assert_no_leaks
+    class TestClass(TestCase):
+        def setUp(self):
+            self.data = []
+
+        def tearDown(self):
+            self.data.append(self)
+
+        def test_class(self):
+            self.data.append(object())
+
+    class TestSingle(TestCase):
+        @assert_no_leaks
+        def test_method(self):
+            [object()]
+
+        def test_loop(self):
+            for _ in leak_check():
+                [object()]
+
+        def test_call(self):
+            with leak_check() as check:
+                check(list)
+
+        def test_block(self):
+            with leak_check():
+                [object()]
+"""
+
+LEAKING = """
+    @assert_no_leaks(**quickly)
+    class TestClass(TestCase):
+        def test_class(self):
+            kept.append(object())
+
+    class TestSingle(TestCase):
+        @assert_no_leaks(**quickly)
+        def test_method(self):
+            kept.append(object())
+
+        def test_loop(self):
+            for _ in leak_check(**quickly):
+                kept.append(object())
+
+        def test_call(self):
+            with leak_check(**quickly) as check:
+                check(kept.append, object)
+
+        def test_block(self):
+            with leak_check():
+                kept.append([object()])
+"""
+
+CLEAN_FUNCTIONS = """
+    @assert_no_leaks
+    def test_function():
+        [object()]
+
+    def test_function_loop():
+        for _ in leak_check():
+            [object()]
+"""
+
+LEAKING_FUNCTIONS = """
+    @assert_no_leaks(**quickly)
+    def test_function():
+        kept.append(object())
+
+    def test_function_loop():
+        for _ in leak_check(**quickly):
+            kept.append(object())
+"""
+
+CLEAN_DEFERREDS = """
+    from twisted.internet import defer, reactor, task
+
+    @assert_no_leaks
+    class TestDeferred(TestCase):
+        def test_deferred(self):
+            return task.deferLater(reactor, 0, object)
+"""
+
+LEAKING_DEFERREDS = """
+    from twisted.internet import defer, reactor, task
+
+    @assert_no_leaks(**quickly)
+    class TestDeferred(TestCase):
+        def test_deferred(self):
+            return task.deferLater(reactor, 0, lambda: kept.append(object()))
+"""
+
+CLEAN_DATABASE = """
+    from django.contrib.auth.models import Group
+
+    @assert_no_leaks
+    class TestDatabase(TestCase):
+        def test_database(self):
+            Group.objects.create(name="group")
+            self.assertEqual(404, self.client.get("/nowhere").status_code)
+"""
+
+SETTINGS = """
+    SECRET_KEY = "none"
+    DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+    INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes"]
+    ROOT_URLCONF = "settings"
+    USE_TZ = True
+    urlpatterns = []
+"""
+
+
+@dataclass(frozen=True)
+class Framework:
+    """How to get a framework, how to start it on a module, and what it can run.
+
+    ``counts`` finds the number of tests that were run in a session without failures, ``failures``
+    the number of those that failed in one with failures only.
+    """
+
+    name: str
+    requirement: str | None
+    command: tuple[str, ...]
+    counts: str
+    failures: str
+    module: str = "unittest"
+    clean: str = ""
+    leaking: str = ""
+
+
+PYTEST = Framework(
+    "pytest",
+    "pytest",
+    ("-m", "pytest", "-p", "no:cacheprovider", "{name}.py"),
+    r"(\d+) passed",
+    r"(\d+) failed",
+    clean=CLEAN_FUNCTIONS,
+    leaking=LEAKING_FUNCTIONS,
+)
+RAN = r"Ran (\d+) tests"
+FAILED = r"FAILED \(.*?failures=(\d+)\)"
+
+FRAMEWORKS = (
+    Framework("unittest", None, ("-m", "unittest", "{name}"), RAN, FAILED),
+    PYTEST,
+    Framework(**{**vars(PYTEST), "name": "pytest-oldest", "requirement": "pytest==8.0.0"}),
+    Framework(
+        "pynose",
+        "pynose",
+        ("-m", "nose", "{name}.py"),
+        RAN,
+        FAILED,
+        clean=CLEAN_FUNCTIONS,
+        leaking=LEAKING_FUNCTIONS,
+    ),
+    Framework(
+        "nose2",
+        "nose2",
+        ("-m", "nose2", "{name}"),
+        RAN,
+        FAILED,
+        clean=CLEAN_FUNCTIONS,
+        leaking=LEAKING_FUNCTIONS,
+    ),
+    Framework(
+        "zope.testrunner",
+        "zope.testrunner",
+        ("-m", "zope.testrunner", "--test-path=.", "--tests-pattern=^{name}$"),
+        r"Ran (\d+) tests with 0 failures",
+        r"Ran \d+ tests with (\d+) failures, 0 errors",
+    ),
+    Framework(
+        "trial",
+        "twisted",
+        ("-m", "twisted.trial", "{name}"),
+        r"PASSED \(successes=(\d+)\)",
+        FAILED,
+        module="twisted.trial.unittest",
+        clean=CLEAN_DEFERREDS,
+        leaking=LEAKING_DEFERREDS,
+    ),
+    Framework(
+        "django",
+        "django",
+        ("-W", "ignore", "-m", "django", "test", "--settings=settings", "{name}"),
+        RAN,
+        FAILED,
+        module="django.test",
+        clean=CLEAN_DATABASE,
+    ),
+)
+
+each_framework = pytest.mark.parametrize("framework", FRAMEWORKS, ids=lambda each: each.name)
+
+
+def environment(framework):
+    """Make the framework's environment if need be; return its interpreter."""
+    recipe = f"{sys.version} {sys.prefix} {framework.requirement} {CHECKOUT}"
+    digest = hashlib.sha256(recipe.encode()).hexdigest()[:10]
+    folder = CACHE / f"{framework.name}-{digest}"
+    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    if not (folder / "ready").exists():
+        call([sys.executable, "-m", "venv", "--clear", str(folder)])
+        packages = filter(None, ("wrapt", "typing-extensions", framework.requirement))
+        call([str(python), "-m", "pip", "install", "-q", *packages])
+        where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+        site = Path(call([str(python), "-c", where]).strip())
+        (site / "refleak-checkout.pth").write_text(f"{CHECKOUT}\n", encoding="utf-8")
+        (folder / "ready").touch()
+    return python
+
+
+def call(command):
+    """Run a command that must succeed; return its output."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert 0 == done.returncode, done.stdout + done.stderr
+    return done.stdout
+
+
+def run(framework, folder, source):
+    """Run a test module under the framework; return the exit status and all it printed."""
+    (folder / "settings.py").write_text(textwrap.dedent(SETTINGS), encoding="utf-8")
+    (folder / "test_sample.py").write_text(source, encoding="utf-8")
+    done = subprocess.run(
+        [environment(framework), *(part.format(name="test_sample") for part in framework.command)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": "", "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def module(framework, *parts):
+    """Put a test module together."""
+    head = HEAD.format(module=framework.module)
+    return "".join(textwrap.dedent(part) for part in (head, *parts))
+
+
+@each_framework
+def test_clean_tests_pass(framework, tmp_path):
+    """Decorated tests, calls, loops and blocks that leak nothing pass."""
+    source = module(framework, CLEAN, framework.clean)
+    status, output = run(framework, tmp_path, source)
+    assert 0 == status, output
+    found = re.search(framework.counts, output)
+    assert found is not None, output
+    assert source.count("def test_") == int(found[1]), output
+
+
+@each_framework
+def test_leaking_tests_fail(framework, tmp_path):
+    """Each leak is a failure, not an error, that shows LeakError's text."""
+    source = module(framework, LEAKING, framework.leaking)
+    status, output = run(framework, tmp_path, source)
+    assert 0 != status, output
+    found = re.search(framework.failures, output)
+    assert found is not None, output
+    assert source.count("def test_") == int(found[1]), output
+    for name in ("TestClass.test_class", "TestSingle.test_method"):
+        assert f"LeakError: {name} leaked 1 reference and 1 memory block per call" in output
+    for line in ("the loop at test_sample.py:", "the block at test_sample.py:"):
+        assert f"LeakError: {line}" in output, output
+    assert "object" in output
+
+
+@pytest.mark.parametrize("command", ["-R", "-N"])
+def test_unmodified_suites_under_our_runner(command, tmp_path):
+    """A suite that knows nothing of refleak is judged by python -m refleak unittest."""
+    source = "import unittest\nkept = []\nclass Test(unittest.TestCase):\n    def test_leak(self):"
+    (tmp_path / "test_sample.py").write_text(f"{source}\n        kept.append(object())\n")
+    python = environment(FRAMEWORKS[0])
+    option = [command, "2:2"] if command == "-R" else [command, "3"]
+    done = subprocess.run(
+        [python, "-m", "refleak", "unittest", *option, "test_sample"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert 3 == done.returncode
+    assert "leaked 1 reference and 1 memory block per call" in done.stdout + done.stderr
