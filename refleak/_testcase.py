@@ -235,7 +235,7 @@ class RoundResult:
     real result has.
     """
 
-    _OWN = ("_result", "_case", "_first", "_held", "_started", "over")
+    _OWN = ("_result", "_case", "_first", "_held", "_started", "_stopped", "over")
 
     def __init__(self, result: Any, case: unittest.TestCase) -> None:
         self._result = result
@@ -243,6 +243,7 @@ class RoundResult:
         self._first = True
         self._held: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self._started = False
+        self._stopped = False
         self.over = False
 
     def __getattr__(self, name: str) -> Any:
@@ -263,8 +264,9 @@ class RoundResult:
             for stream in (sys.stdout, sys.stderr):
                 _forget(stream)
 
-    def stopTest(self, test: object) -> None:  # noqa: N802
-        """Do nothing: the test goes on in the next round."""
+    def stopTest(self, test: object) -> None:  # noqa: N802, ARG002
+        """Note it for the end: the test goes on in the next round."""
+        self._stopped = True
 
     def _hear(self, name: str, test: object, *args: Any, **kwargs: Any) -> None:
         """Take a report about *test*: an instance of one round, or a subtest of one."""
@@ -311,7 +313,7 @@ class RoundResult:
 
     def stop(self) -> None:
         """Tell the real result that the test has ended."""
-        if self._started:
+        if self._stopped:
             self._result.stopTest(self._case)
 
 

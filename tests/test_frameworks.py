@@ -54,7 +54,7 @@ CLEAN = """
 
         def test_call(self):
             with leak_check() as check:
-                check(list)
+                check(sorted, [2, 1])
 
         def test_block(self):
             with leak_check():
