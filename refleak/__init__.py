@@ -1,5 +1,7 @@
 """Prove whether code leaks: references, memory, descriptors, threads, on any CPython."""
 
+from typing import Any
+
 from refleak._api import assert_no_leaks, find_leaks, leak_check
 from refleak._caches import register_cache, unregister_cache
 from refleak._check import KnownLeakWarning
@@ -19,3 +21,11 @@ __all__ = [
     "register_cache",
     "unregister_cache",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("assert-no-leaks")
+    raise AttributeError(f"module 'refleak' has no attribute {name!r}")

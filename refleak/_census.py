@@ -21,12 +21,12 @@ from sys import getrefcount
 from typing import Any, NamedTuple
 
 from refleak._format import type_name
-from refleak._settle import clear_type_cache
+from refleak._settle import GARBAGE, clear_type_cache
 
 IMMORTAL = 1 << 30
 """From this count on an object is immortal (3.12+): its count does not follow its references."""
 
-CHUNK = 4096
+CHUNK = 512
 """Objects handed to ``gc.get_referents`` at once: few enough to stay in the processor's cache."""
 
 OWN_REFERENCES = next(map(getrefcount, [object()]))
@@ -71,14 +71,17 @@ def drift() -> Drift:
 
     No untracked object need be told apart for it: each counts once per edge that leads to it.
     """
-    objs = tracked()
+    objs = gc.get_objects()
     edges = references = 0
-    get_referents = gc.get_referents
+    get_referents, module = gc.get_referents, types.ModuleType
     clear_type_cache()  # before 3.12 it holds references to None, fewer with each look-up
     for start in range(0, len(objs), CHUNK):
-        referents = get_referents(*objs[start : start + CHUNK])
+        # Modules are left out as in tracked(); here, since the chunk is in the cache afterwards.
+        chunk = [obj for obj in objs[start : start + CHUNK] if type(obj) is not module]
+        referents = get_referents(*chunk)
         edges += len(referents)
         references += sum(map(getrefcount, referents))
+    GARBAGE.note(len(objs))
     return Drift(references, edges, len(objs))
 
 

@@ -44,7 +44,8 @@ class Rule(NamedTuple):
     late). ``steady``: how far the rate of one window may fall below the one before; 0.5 bears
     a leak in every 4th call and still tells a cache that fills ever more slowly.
     ``exact``: the rate may not rise by more than that either. ``least``: the smallest thing that
-    can leak. ``grain``: in steps of how many such things the quantity may move.
+    can leak. ``grain``: in steps of how many such things the quantity may move. ``harms``: a leak
+    of it ends all rounds, since more of it would harm the process.
     """
 
     windows: int
@@ -53,6 +54,7 @@ class Rule(NamedTuple):
     exact: bool = False
     least: float = 1
     grain: int = 1
+    harms: bool = False
 
     def tolerant(self) -> Rule:
         """Return the rule for growth beyond what is tolerated, which may be a part of one thing."""
@@ -62,11 +64,11 @@ class Rule(NamedTuple):
 RULES = {
     # Counts are exact; the slowest known caches (re, SQLAlchemy, aiohttp) settle within 600 calls.
     "count": Rule(windows=2, enough=None, steady=0.5),
-    # malloc's bytes wander by 20-250 a round for ever; a leak of as little is steady. Its smallest
-    # chunks are taken from the system by the dozen, so that a leak of them shows now and then.
-    "bytes": Rule(windows=3, enough=None, steady=0.85, exact=True, least=16, grain=4),
+    # What grows in malloc alone, with no object that grows along, is no known cache. malloc's
+    # smallest chunks come from larger ones at first, so that 32 bytes a call begin as 44.
+    "bytes": Rule(windows=3, enough=None, steady=0.6, exact=True, least=16, grain=4),
     # Hundreds of leaked descriptors or threads would harm the process; pools stop below 50.
-    "resource": Rule(windows=3, enough=56, steady=0.7),
+    "resource": Rule(windows=3, enough=56, steady=0.7, harms=True),
 }
 """The rules by name, as :class:`refleak.Probe` names them."""
 

@@ -16,8 +16,8 @@ BACKGROUND = 0.25
 """Share of a leak's rate that may be background before it can no longer be judged."""
 
 EXPLAINED = {
-    "native heap": ("memory blocks", "objects", "threads"),
-    "anonymous mappings": ("native heap", "memory blocks", "threads"),
+    "native heap": ("threads", "memory blocks", "objects"),
+    "anonymous mappings": ("threads", "native heap", "memory blocks"),
 }
 """Quantities whose growth is part of another's: reported as one leak, not two."""
 
@@ -142,10 +142,12 @@ def _settled(
 
 def _doubt(probe: Probe, windows: Sequence[Window], stopped: str | None) -> str:
     last = windows[-1]
-    bound = f" (the bound of {stopped} was reached)" if stopped else ""
+    grew = f"{probe.name}: grew by {plural(last.growth, probe.unit)} in the last "
+    if stopped is None:  # another quantity had leaked enough
+        return f"{grew}{quantity(last.rounds)} rounds, which are too few to tell a leak"
     return (
-        f"{probe.name}: grew by {plural(last.growth, probe.unit)} in the last "
-        f"{quantity(last.rounds)} rounds, but not at a steady rate as a leak does{bound}"
+        f"{grew}{quantity(last.rounds)} rounds, but not at a steady rate as a leak does "
+        f"(the bound of {stopped} was reached)"
     )
 
 
