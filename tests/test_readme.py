@@ -77,7 +77,7 @@ class Block:
     def calls(self) -> list[tuple[str, str]]:
         """Return the commands of a console block and what each prints."""
         parts = re.split(r"(?m)^\$ (.*)\n?", self.text)[1:]
-        return list(zip(parts[::2], parts[1::2]))
+        return list(zip(parts[::2], parts[1::2], strict=True))
 
 
 def blocks(page: Path, language: str) -> list[Block]:
