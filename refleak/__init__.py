@@ -22,6 +22,9 @@ __all__ = [
     "unregister_cache",
 ]
 
+for _public in (Gauge, KnownLeakWarning, LeakError, Probe, Report):
+    _public.__module__ = __name__  # what tracebacks and reports call them
+
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gc
 import types
+from array import array
 from collections.abc import Iterable, Iterator
 from itertools import filterfalse
 from sys import getrefcount
@@ -139,7 +140,8 @@ def by_type() -> dict[str, TypeCount]:
     entries: dict[int, list[int]] = {}  # by the type's id: a reference would count itself
     objs = heap()
     clear_type_cache()
-    for index, references in enumerate(map(getrefcount, objs)):
+    # All at once: naming types looks attributes up, and so puts references into the type cache.
+    for index, references in enumerate(array("q", map(getrefcount, objs))):
         cls = type(objs[index])
         entry = entries.get(id(cls))
         if entry is None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import FrameType
 from typing import Any, Protocol, runtime_checkable
 
 from refleak._caches import rest
@@ -181,11 +184,12 @@ def weigh(findings: Findings, diagnosis: Diagnosis | None) -> Findings:
     """Take back what the holders show to be no leak: bounded containers, and ignored types."""
     if diagnosis is None:
         return findings
-    reasons = list(map(str, diagnosis.filling))
     if diagnosis.only_ignored:
-        reasons.append("all growth is of ignored types, or held by objects of them")
-    elif not diagnosis.only_bounded:
-        return replace(findings, notes=(*findings.notes, *reasons))
+        reasons = ["all growth is of ignored types, or held by objects of them"]
+    elif diagnosis.only_bounded:
+        reasons = list(map(str, diagnosis.filling))
+    else:
+        return findings
     leaking = tuple(each for each in findings.leaking if each.quantity not in HEAP)
     return replace(findings, leaking=leaking, notes=(*findings.notes, *reasons))
 
@@ -222,10 +226,19 @@ def raise_if_leaking(report: Report, plan: Plan) -> None:
 
 
 def _warn(text: str) -> None:
-    """Warn, but never fail: with ``-W error`` a known leak must still be no failure."""
+    """Warn at the user's line, but never fail: ``-W error`` makes a known leak no failure."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _is_inner(frame.f_code.co_filename):
+        frame = frame.f_back
+    place = (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("refleak", 1)
     try:
-        warnings.warn(text, KnownLeakWarning, stacklevel=4)
+        warnings.warn_explicit(text, KnownLeakWarning, *place)
     except KnownLeakWarning:
         with warnings.catch_warnings():
             warnings.simplefilter("always", KnownLeakWarning)
-            warnings.warn(text, KnownLeakWarning, stacklevel=4)
+            warnings.warn_explicit(text, KnownLeakWarning, *place)
+
+
+def _is_inner(filename: str) -> bool:
+    folder = os.path.dirname(filename)
+    return folder == os.path.dirname(__file__) or os.path.basename(folder) == "wrapt"

@@ -109,15 +109,14 @@ def text_lines(report: Report) -> list[str]:
 
 
 def _delta_lines(findings: Sequence[Finding]) -> list[str]:
-    rows = [(finding.quantity, *_deltas(finding)) for finding in findings]
+    rows = [(each.quantity, *_deltas(each)) for each in findings if each.part_of is None]
     width = max((len(row[0]) for row in rows), default=0)
     return [f"{row[0]:<{width}}  {' '.join(row[1:])}" for row in rows]
 
 
 def _deltas(finding: Finding) -> list[str]:
     shown = [signed(delta) for delta in finding.deltas]
-    shown = [*shown[:MOST_DELTAS], "..."] if len(shown) > MOST_DELTAS else shown
-    return [*shown, f"(with the {finding.part_of})"] if finding.part_of else shown
+    return [*shown[:MOST_DELTAS], "..."] if len(shown) > MOST_DELTAS else shown
 
 
 def _type_lines(report: Report) -> list[str]:
@@ -157,7 +156,7 @@ def _difference(report: Report) -> list[str]:
 
 def _explanation_lines(report: Report) -> list[str]:
     rows = [("Leaked", line) for entry in report.resources for line in _resource_lines(entry)]
-    if report.diagnosis is not None:
+    if report.diagnosis is not None and report.findings:
         rows += report.diagnosis.rows()
     if report.findings and not _memory_grows(report):
         rows.append(("Kind", "no memory grows, only reference counts do"))

@@ -242,7 +242,8 @@ class _FurtherRounds(_Rounds):
         if number < run:
             length[0] = int(number >= 0)
             if number < 0:
-                self._count_types(1)  # keeps the place, and makes what later ones reuse
+                self._count_types(1)  # makes what later ones reuse, and keeps their place
+                self._types[0] = bytes(len(self._types[1]))
                 self._count_types(0)
             return True
         if number == run:
@@ -286,17 +287,33 @@ class _FurtherRounds(_Rounds):
 
         A leaking resource ends them: hundreds of descriptors or threads would harm the process.
         """
-        growth = self._windows.growth(self._series)
-        confirmed = self._series.deltas(self._plan.run)
-        verdicts = [
-            (rule_of(probe), judge_windows(
-                probe, growth[probe.name], confirmed[probe.name], self._plan, exhausted=False
-            ))
-            for probe in self._probes
-        ]
+        verdicts = self._verdicts(exhausted=False)
         if any(rule.harms and verdict is Verdict.LEAKING for rule, verdict in verdicts):
             return True
-        return all(verdict is not Verdict.SUSPICIOUS for _, verdict in verdicts)
+        if all(verdict is not Verdict.SUSPICIOUS for _, verdict in verdicts):
+            return True
+        return all(
+            verdict is Verdict.CLEAN
+            or (verdict is Verdict.LEAKING and 0 < (rule.alone or 0) <= self._bounds.rounds())
+            for rule, verdict in self._verdicts(exhausted=True)
+        )
+
+    def _verdicts(self, *, exhausted: bool) -> list[tuple[Rule, Verdict]]:
+        growth = self._windows.growth(self._series)
+        confirmed = self._series.deltas(self._plan.run)
+        return [
+            (
+                rule_of(probe),
+                judge_windows(
+                    probe,
+                    growth[probe.name],
+                    confirmed[probe.name],
+                    self._plan,
+                    exhausted=exhausted,
+                ),
+            )
+            for probe in self._probes
+        ]
 
     def evidence(self, first: Evidence) -> Evidence:
         return Evidence(
@@ -356,6 +373,10 @@ class _Bounds:
     def seconds_left(self) -> float:
         """Return how many seconds further rounds may take."""
         return self._most_seconds - self._seconds[0]
+
+    def rounds(self) -> int:
+        """Return how many further rounds were run."""
+        return self._rounds[0]
 
     def spend(self, rounds: int, seconds: float) -> None:
         """Count rounds that were run, and the time they took."""

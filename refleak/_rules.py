@@ -45,7 +45,8 @@ class Rule(NamedTuple):
     a leak in every 4th call and still tells a cache that fills ever more slowly.
     ``exact``: the rate may not rise by more than that either. ``least``: the smallest thing that
     can leak. ``grain``: in steps of how many such things the quantity may move. ``harms``: a leak
-    of it ends all rounds, since more of it would harm the process.
+    of it ends all rounds, since more of it would harm the process. ``alone``: so many rounds are
+    enough when no other quantity is in doubt.
     """
 
     windows: int
@@ -55,6 +56,7 @@ class Rule(NamedTuple):
     least: float = 1
     grain: int = 1
     harms: bool = False
+    alone: int | None = None
 
     def tolerant(self) -> Rule:
         """Return the rule for growth beyond what is tolerated, which may be a part of one thing."""
@@ -66,7 +68,7 @@ RULES = {
     "count": Rule(windows=2, enough=None, steady=0.5),
     # What grows in malloc alone, with no object that grows along, is no known cache. malloc's
     # smallest chunks come from larger ones at first, so that 32 bytes a call begin as 44.
-    "bytes": Rule(windows=3, enough=None, steady=0.6, exact=True, least=16, grain=4),
+    "bytes": Rule(windows=3, enough=None, steady=0.6, exact=True, least=16, grain=4, alone=56),
     # Hundreds of leaked descriptors or threads would harm the process; pools stop below 50.
     "resource": Rule(windows=3, enough=56, steady=0.7, harms=True),
 }

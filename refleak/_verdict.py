@@ -16,7 +16,13 @@ BACKGROUND = 0.25
 """Share of a leak's rate that may be background before it can no longer be judged."""
 
 EXPLAINED = {
-    "native heap": ("threads", "memory blocks", "objects"),
+    "native heap": (
+        "threads",
+        "memory blocks",
+        "objects",
+        "references",
+        "container references",
+    ),
     "anonymous mappings": ("threads", "native heap", "memory blocks"),
 }
 """Quantities whose growth is part of another's: reported as one leak, not two."""
