@@ -25,7 +25,9 @@ VALUE = re.compile(r"(\d*):(\d*)")
 HELP = f"""\
 run each test repeatedly and tell which ones leak: references, memory, file descriptors, threads.
 The argument is STAB:RUN: STAB times to warm up (default {STAB}), then RUN times to measure
-(default {RUN}); more only if something grew. The shortest form is '-R :'.
+(default {RUN}); more only if something grew. The shortest form is '-R :'. Both spellings do the
+same:
+-R LEAKS, --leaks=LEAKS
 """
 
 MARKERS = (
@@ -130,11 +132,26 @@ class Leaks(dict[str, list[int]]):
     """
 
     def __init__(self, report: Report) -> None:
-        super().__init__((found.quantity, list(found.deltas)) for found in report.findings)
+        super().__init__(_quantities(report))
         self.report = report
 
     def __str__(self) -> str:
-        return self.report.summary()
+        return "leaked " + (", ".join(f"{name}: {deltas}" for name, deltas in self.items()) or "nothing")
+
+
+def _quantities(report: Report) -> dict[str, list[int]]:
+    """Return the deltas by quantity, each leak once.
+
+    Container references and objects are other views of references. They stand for them where the
+    interpreter does not count those: None and its like have no count from Python 3.12 on.
+    """
+    deltas = {found.quantity: list(found.deltas) for found in report.findings}
+    held = deltas.pop("container references", None)
+    if held is not None and "references" not in deltas:
+        deltas = {"references": held, **deltas}
+    if "references" in deltas:
+        deltas.pop("objects", None)
+    return deltas
 
 
 class LeaksChecker:
@@ -382,8 +399,9 @@ def _mark_unchecked(item: pytest.Item, report: pytest.TestReport) -> None:
 
 def _add_verdict(item: pytest.Item, report: pytest.TestReport, found: Report) -> None:
     if found.leaking:
-        _attach(report, found.summary(), *str(found).splitlines(), leaking=True)
-        properties = [(f"leaked {f.quantity}", str(list(f.deltas))) for f in found.findings]
+        leaks = Leaks(found)
+        _attach(report, str(leaks), *str(found).splitlines(), leaking=True)
+        properties = [(f"leaked {name}", str(deltas)) for name, deltas in leaks.items()]
         item.user_properties.extend(properties)
         report.user_properties.extend(properties)
     elif not found.judged:
