@@ -13,7 +13,7 @@ from types import FrameType, TracebackType
 from typing import Any, TypedDict, TypeVar, overload
 
 import wrapt
-from typing_extensions import ParamSpec, Unpack
+from typing_extensions import ParamSpec, Self, Unpack
 
 from refleak._check import Check, raise_if_leaking
 from refleak._plan import Plan, make_plan
@@ -50,9 +50,7 @@ def switched_off() -> bool:
 @overload
 def assert_no_leaks(wrapped: C, /, **options: Unpack[Options]) -> C: ...
 @overload
-def assert_no_leaks(
-    wrapped: None = None, /, **options: Unpack[Options]
-) -> Callable[[C], C]: ...
+def assert_no_leaks(wrapped: None = None, /, **options: Unpack[Options]) -> Callable[[C], C]: ...
 def assert_no_leaks(wrapped: Any = None, /, **options: Unpack[Options]) -> Any:
     """Fail a test that leaks: run it repeatedly and raise LeakError when a quantity grows per call.
 
@@ -83,7 +81,7 @@ def _decorate(subject: Any, plan: Plan) -> Any:
     drive = _drive_async if is_async(subject) else _drive_sync
 
     def wrapper(
-        wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         __tracebackhide__ = True
         if switched_off():
@@ -120,7 +118,7 @@ def is_async(subject: Any) -> bool:
     """Tell whether calling *subject* gives a coroutine to await."""
     inner = subject.__func__ if isinstance(subject, (staticmethod, classmethod)) else subject
     return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(
-        getattr(type(inner), "__call__", None)
+        vars(type(inner)).get("__call__")
     )
 
 
@@ -146,7 +144,7 @@ def _drive_sync(
     for _ in check.rounds():
         result = subject(*args, **kwargs)
     judge(check)
-    return result
+    return result  # type: ignore[possibly-undefined]  # there is at least one round
 
 
 async def _drive_async(
@@ -161,7 +159,7 @@ async def _drive_async(
         result = await subject(*args, **kwargs)
         await _turn()
     judge(check)
-    return result
+    return result  # type: ignore[possibly-undefined]  # there is at least one round
 
 
 async def _turn() -> None:
@@ -268,7 +266,7 @@ class LeakCheck:
 
     # -- with leak_check(): ... -------------------------------------------------------------
 
-    def __enter__(self) -> LeakCheck:
+    def __enter__(self) -> Self:
         if not switched_off():
             self._single = SinglePass(self._plan, f"the block at {self._place}")
             self._single.begin(sys._getframe(1))

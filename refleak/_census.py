@@ -118,7 +118,7 @@ def _reach(objs: list[Any], leaves: dict[int, Any]) -> int:
         for referents in _referents(objs):
             edges += len(referents)
             untracked = list(filterfalse(gc.is_tracked, referents))
-            found.update(zip(map(id, untracked), untracked))
+            found.update(zip(map(id, untracked), untracked, strict=True))
         for known in found.keys() & leaves.keys():
             del found[known]
         leaves.update(found)

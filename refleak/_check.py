@@ -176,7 +176,7 @@ def new_resources(
     """Return what is there after the diagnosis's rounds and was not before, and stayed."""
     return tuple(
         Resources(name, unit, tuple(text for key, text in now.items() if key not in earlier))
-        for ((name, unit), now), earlier in zip(after.items(), before.values())
+        for ((name, unit), now), earlier in zip(after.items(), before.values(), strict=True)
     )
 
 

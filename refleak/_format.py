@@ -45,13 +45,13 @@ def type_name(cls: type) -> str:
 def _text(getter: Any, cls: type) -> str | None:
     try:
         value = getter.__get__(cls)
-    except Exception:  # a type whose __module__ was deleted raises AttributeError
+    except AttributeError:  # a type whose __module__ was deleted raises AttributeError
         return None
     return value if type(value) is str else None
 
 
 def plural(number: float, unit: str) -> str:
-    """Say *number* with its *unit*: ``1 reference``, ``2.5 memory blocks``, ``4 child processes``."""
+    """Say *number* with its *unit*: ``1 reference``, ``2.5 memory blocks``, ``4 processes``."""
     if unit == "byte" and abs(number) >= 10_000:
         return size(number)
     text = quantity(number)
@@ -102,7 +102,7 @@ def at_most(limit: int, lines: Sequence[str], *, more: int = 0) -> list[str]:
 def columns(rows: Iterable[Sequence[str]], align: Callable[[int, str, int], str]) -> list[str]:
     """Lay out *rows* in columns; ``align(column, text, width)`` pads one cell."""
     table = [tuple(row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*table)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return [
         "  ".join(align(i, cell, widths[i]) for i, cell in enumerate(row)).rstrip() for row in table
     ]

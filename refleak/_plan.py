@@ -141,12 +141,12 @@ def _resolve(name: str) -> type:
     """Find the type that a dotted name means; it must be importable, so that typos are noticed."""
     import importlib
 
-    module, _, attributes = name.rpartition(".")
-    path = [attributes]
-    while True:
+    module, _, attribute = name.rpartition(".")
+    path = [attribute]
+    found: Any = None
+    while found is None:
         try:
-            found: Any = importlib.import_module(module or "builtins")
-            break
+            found = importlib.import_module(module or "builtins")
         except ImportError as error:
             module, _, attribute = module.rpartition(".")
             if not module:
@@ -154,9 +154,9 @@ def _resolve(name: str) -> type:
             path.insert(0, attribute)
     for attribute in path:
         found = vars(found).get(attribute) if hasattr(found, "__dict__") else None
-    if not isinstance(found, type):
-        raise ValueError(_unknown_type(name))
-    return found
+    if isinstance(found, type):
+        return found
+    raise ValueError(_unknown_type(name))
 
 
 def _unknown_type(name: str) -> str:
@@ -183,7 +183,7 @@ def _tolerances(value: object, probes: tuple[Probe, ...]) -> Mapping[str, float]
 def _show(value: object) -> str:
     try:
         text = repr(value)
-    except Exception:
+    except Exception:  # noqa: BLE001  # the value's own repr: anything may be raised
         text = "<repr failed>"
     return f"{text[:60]} ({type(value).__name__})"
 

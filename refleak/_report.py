@@ -134,7 +134,7 @@ def _type_lines(report: Report) -> list[str]:
     table = columns([("type/class", "insts", "refs"), *rows[:MOST_TYPES], total], _align)
     head = f"{table[0]}    (change over {plural(report.run, 'measured round')})"
     rule = "-" * max(map(len, table))
-    more = at_most(0, rows[MOST_TYPES:])
+    more = at_most(0, [row[0] for row in rows[MOST_TYPES:]])
     return [head, rule, *table[1:-1], *more, rule, table[-1], *_difference(report)]
 
 
@@ -149,8 +149,8 @@ def _difference(report: Report) -> list[str]:
     if not references or sum(references[0].deltas) == total:
         return []
     return [
-        f"(references grew by {signed(sum(references[0].deltas))}: the table cannot see those that "
-        f"only C code holds, such as the key tables of classes)"
+        f"(references grew by {signed(sum(references[0].deltas))}: the table cannot see those "
+        "that only C code holds, such as the key tables of classes)",
     ]
 
 
@@ -180,14 +180,12 @@ def _resource_lines(resources: Resources) -> list[str]:
 
 def _once_labelled(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Leave a label out where the row above has the same."""
-    labels = [""] + [label for label, _ in rows]
-    return [
-        ("" if label == above else label, text) for above, (label, text) in zip(labels, rows)
-    ]
+    above = ["", *(label for label, _ in rows)]
+    return [("" if label == above[at] else label, text) for at, (label, text) in enumerate(rows)]
 
 
 def _memory_grows(report: Report) -> bool:
-    return any(finding.quantity not in ("references",) for finding in report.findings)
+    return any(finding.quantity != "references" for finding in report.findings)
 
 
 def _rounds(report: Report) -> str:

@@ -107,16 +107,16 @@ def run_rounds(
     started = time.monotonic()
     try:
         yield from first.rounds()
+        if not first.suspicious():
+            return first.evidence()
+        seconds = plan.max_seconds
+        if seconds is None:
+            seconds = max(EXTRA_SECONDS, EXTRA_FACTOR * (time.monotonic() - started))
+        further = _FurtherRounds(plan, probes, progress, seconds, first.frozen)
+        yield from further.rounds()
+        return further.evidence(first.evidence())
     finally:
-        first.frozen.thaw()
-    if not first.suspicious():
-        return first.evidence()
-    seconds = plan.max_seconds
-    if seconds is None:
-        seconds = max(EXTRA_SECONDS, EXTRA_FACTOR * (time.monotonic() - started))
-    further = _FurtherRounds(plan, probes, progress, seconds)
-    yield from further.rounds()
-    return further.evidence(first.evidence())
+        first.frozen.restore()
 
 
 class _Rounds:
@@ -211,9 +211,15 @@ class _FurtherRounds(_Rounds):
     """Rounds run in doubt: nothing frozen, every quantity exact, known caches cleared."""
 
     def __init__(
-        self, plan: Plan, probes: Sequence[Probe], progress: Progress | None, seconds: float
+        self,
+        plan: Plan,
+        probes: Sequence[Probe],
+        progress: Progress | None,
+        seconds: float,
+        frozen: Frozen,
     ) -> None:
         super().__init__(plan, probes, progress)
+        self._frozen = frozen
         self._series = Series(probes, plan.run + 1 + 2 * MOST_WINDOWS)
         self._windows = Windows(MOST_WINDOWS)
         self._bounds = _Bounds(plan.max_rounds, seconds)
@@ -231,6 +237,7 @@ class _FurtherRounds(_Rounds):
         length = column(1)
         while self._advance(length):
             yield from self._batch(length)
+            self._frozen.thaw()
             rest()
             self._series.read()
 
@@ -321,11 +328,16 @@ class _FurtherRounds(_Rounds):
             measured=first.measured,
             confirmed=self._series.deltas(self._plan.run),
             windows=self._windows.growth(self._series),
-            types=(pickle.loads(self._types[0]), pickle.loads(self._types[1])),
+            types=(_unpickled(self._types[0]), _unpickled(self._types[1])),
             idle=self._windows.idle_rates(self._series),
             stopped=self._bounds.reached,
             frozen_before=first.frozen_before,
         )
+
+
+def _unpickled(packed: bytes) -> Mapping[str, TypeCount]:
+    counts: Mapping[str, TypeCount] = pickle.loads(packed)  # noqa: S301  # our own, just packed
+    return counts
 
 
 def _prime() -> None:

@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 
 from refleak import _census
 from refleak._caches import rest
+from refleak._check import RUNNING, available, counting
 from refleak._diagnosis import Diagnosis
 from refleak._format import type_mro, type_name
 from refleak._groups import Gained, Survivors
 from refleak._holders import Hidden, Holder, Path, Search, Unaccounted, items
 from refleak._names import OWN_FOLDER, describe, is_own, module_of
-from refleak._check import RUNNING, available, counting
 from refleak._plan import Plan
 from refleak._readings import Series
 from refleak._report import Report
@@ -73,7 +73,7 @@ def shape(frame: FrameType) -> Shape:
             if type(each) is dict and not gc.is_tracked(each):
                 plain_dicts[id(each)] = len(gc.get_referents(each))
         each = None
-    del obj, referents
+    del obj, referents  # type: ignore[possibly-undefined]  # no heap is empty
     unaccounted = {
         id(objs[place]): count - _census.OWN_REFERENCES - incoming[id(objs[place])]
         for place, count in enumerate(map(getrefcount, objs))
@@ -154,13 +154,16 @@ class SinglePass:
             self.close()
 
     def _judged(self) -> Report:
-        assert self._before is not None and self._series is not None and self._frame is not None
+        assert self._before is not None
+        assert self._series is not None
+        assert self._frame is not None
         rest()
         self._series.read()
         candidates = set(map(id, gc.get_objects())) if self._frozen.active else None
         self._frozen.thaw()
         rest()
-        hidden = Hidden((self, self._before, *self._before, self._frame, candidates))
+        own = (self, self._frozen, self._series)
+        hidden = Hidden((*own, *map(vars, own), self._before, *self._before, self._frame, candidates))
         outlived = _Outlived(self._before, candidates, hidden, self._frame, self._plan.ignore)
         grown = [
             Finding(probe.name, probe.unit, (delta,), float(delta), 1)
@@ -340,7 +343,7 @@ class _Outlived:
         for objs in (self._old, self._new.values()):
             for obj in objs:
                 incoming.update(map(id, gc.get_referents(obj)))
-        del obj, objs
+        del obj, objs  # type: ignore[possibly-undefined]
         found = []
         for place, count in enumerate(map(getrefcount, self._old)):
             key = id(self._old[place])
@@ -363,7 +366,7 @@ class _Outlived:
     def _grouped(self) -> tuple[Survivors, ...]:
         """Say who holds what; leave out what the standard library keeps for itself."""
         search = Search(self._hidden, lambda: False)
-        groups = []
+        groups: list[Survivors] = []
         kept = []
         for holder, held in self._gained:
             path = search.path(holder, lambda obj: id(obj) in self._new)
@@ -390,25 +393,21 @@ class _Outlived:
     def _forget(self) -> None:
         """Keep numbers and text only."""
         objs = [*self._survivors.values(), *self._native]
-        leaves = [
-            obj for _, held in self._gained for obj in held if id(obj) not in self._new
-        ]
+        leaves = [obj for _, held in self._gained for obj in held if id(obj) not in self._new]
         self._names = Counter(map(type_name, map(type, [*objs, *leaves])))
         self._objects = len(objs)
         self._items = len(leaves)
         self._references = sum(gain for _, gain in self._bare)
         self._left_out = len(self._gained) - MAX_GROUPS
-        self._told = tuple(
-            [
-                *(
-                    Unaccounted(describe(obj), type_name(type(obj)), 1.0, new=True)
-                    for obj in self._native[:MAX_GROUPS]
-                ),
-                *(
-                    Unaccounted(describe(obj), type_name(type(obj)), float(gain), new=False)
-                    for obj, gain in self._bare[:MAX_GROUPS]
-                ),
-            ]
+        self._told = (
+            *(
+                Unaccounted(describe(obj), type_name(type(obj)), 1.0, new=True)
+                for obj in self._native[:MAX_GROUPS]
+            ),
+            *(
+                Unaccounted(describe(obj), type_name(type(obj)), float(gain), new=False)
+                for obj, gain in self._bare[:MAX_GROUPS]
+            ),
         )
         self._old.clear()
         self._new.clear()
@@ -433,9 +432,7 @@ class _Outlived:
         ]
 
     def types(self) -> tuple[TypeChange, ...]:
-        return tuple(
-            TypeChange(name, number, number) for name, number in self._names.most_common()
-        )
+        return tuple(TypeChange(name, number, number) for name, number in self._names.most_common())
 
     def diagnosis(self) -> Diagnosis:
         return Diagnosis(

@@ -134,9 +134,7 @@ def _per_call(windows: Sequence[Window], deltas: Sequence[int]) -> float:
     return round(windows[-1].rate, 4)
 
 
-def _settled(
-    probe: Probe, plan: Plan, evidence: Evidence, deltas: Sequence[int]
-) -> _Doubt | None:
+def _settled(probe: Probe, plan: Plan, evidence: Evidence, deltas: Sequence[int]) -> _Doubt | None:
     name, windows = probe.name, evidence.windows[probe.name]
     grew = rising(evidence.measured[name]) or rising(deltas)
     last = settled_at(windows, rule_of(probe), run=plan.run, deltas=deltas)

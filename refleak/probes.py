@@ -1,14 +1,16 @@
 """The quantities that can be judged: one small class for each.
 
-| name                 | unit                | rule     | on by default | cost of a reading            |
-|----------------------|---------------------|----------|---------------|------------------------------|
-| references           | reference           | count    | yes           | debug build: microseconds;   |
-|                      |                     |          |               | release: shares the one pass |
-| container references | reference held by a | count    | yes           | over the heap with the two   |
-|                      | container           |          |               | others, about 1.5 full       |
-| objects              | object (gc-tracked) | count    | yes           | collections                  |
-| memory blocks        | memory block        | count    | yes           | microseconds                 |
-| file descriptors ... | see :mod:`refleak._resources`                                                |
+| name                 | unit                | rule  | cost of a reading                         |
+|----------------------|---------------------|-------|-------------------------------------------|
+| references           | reference           | count | debug build: microseconds; release build: |
+|                      |                     |       | with the next two, one pass over the heap |
+| objects              | gc-tracked object   | count | the same pass                             |
+| container references | reference held by a | count | the same pass                             |
+|                      | container           |       |                                           |
+| memory blocks        | memory block        | count | microseconds                              |
+
+All four are on by default; the pass costs about as much as two full collections. For descriptors,
+threads, child processes, tasks, native memory and temporary files see :mod:`refleak._resources`.
 
 ``probes=`` of every public form takes names and :class:`Probe` objects: a name adds a quantity to
 the default ones, a name behind ``-`` leaves one out, ``all`` and ``-all`` mean every one.
@@ -40,9 +42,13 @@ class Probe(Protocol):
     name: str
     unit: str
 
-    def unavailable(self) -> str | None: ...
+    def unavailable(self) -> str | None:
+        """Return why it cannot be judged here, or None."""
+        ...
 
-    def read(self) -> int: ...
+    def read(self) -> int:
+        """Return the level now."""
+        ...
 
 
 class Gauge:
@@ -135,7 +141,7 @@ class TotalReferences:
 
     def read(self) -> int:
         """Return the interpreter's own total, which costs microseconds."""
-        total: int = sys.gettotalrefcount()  # type: ignore[attr-defined]
+        total: int = sys.gettotalrefcount()
         return total
 
 
@@ -242,7 +248,9 @@ def _own(entry: Any) -> Probe:
         )
     rule = getattr(entry, "rule", "count")
     if rule not in RULES:
-        raise ValueError(f"probes: {entry.name!r} has rule {rule!r}; allowed are {', '.join(RULES)}")
+        raise ValueError(
+            f"probes: {entry.name!r} has rule {rule!r}; allowed are {', '.join(RULES)}"
+        )
     return entry
 
 
