@@ -28,7 +28,7 @@ HEAD = """
     from refleak import assert_no_leaks, leak_check
 
     kept = []
-    quickly = dict(max_rounds=64)
+    quickly = dict({options})
 """
 
 CLEAN = """
@@ -44,10 +44,6 @@ CLEAN = """
             self.data.append(object())
 
     class TestSingle(TestCase):
-        @assert_no_leaks
-        def test_method(self):
-            [object()]
-
         def test_loop(self):
             for _ in leak_check():
                 [object()]
@@ -68,10 +64,6 @@ LEAKING = """
             kept.append(object())
 
     class TestSingle(TestCase):
-        @assert_no_leaks(**quickly)
-        def test_method(self):
-            kept.append(object())
-
         def test_loop(self):
             for _ in leak_check(**quickly):
                 kept.append(object())
@@ -83,6 +75,20 @@ LEAKING = """
         def test_block(self):
             with leak_check():
                 kept.append([object()])
+"""
+
+CLEAN_METHOD = """
+    class TestMethod(TestCase):
+        @assert_no_leaks
+        def test_method(self):
+            [object()]
+"""
+
+LEAKING_METHOD = """
+    class TestMethod(TestCase):
+        @assert_no_leaks(**quickly)
+        def test_method(self):
+            kept.append(object())
 """
 
 CLEAN_FUNCTIONS = """
@@ -148,7 +154,8 @@ class Framework:
     """How to get a framework, how to start it on a module, and what it can run.
 
     ``counts`` finds the number of tests that were run in a session without failures, ``failures``
-    the number of those that failed in one with failures only.
+    the numbers of those that failed in one with failures only. ``options`` are those of leaking
+    tests: few rounds are enough where nothing else grows and falls.
     """
 
     name: str
@@ -159,6 +166,8 @@ class Framework:
     module: str = "unittest"
     clean: str = ""
     leaking: str = ""
+    methods: bool = True
+    options: str = "max_rounds=64"
 
 
 PYTEST = Framework(
@@ -207,10 +216,13 @@ FRAMEWORKS = (
         "twisted",
         ("-m", "twisted.trial", "{name}"),
         r"PASSED \(successes=(\d+)\)",
-        FAILED,
+        # Its failures are those of its own assert methods; LeakError from a block is an error.
+        r"FAILED \(failures=(\d+), errors=(\d+)\)",
         module="twisted.trial.unittest",
         clean=CLEAN_DEFERREDS,
         leaking=LEAKING_DEFERREDS,
+        methods=False,  # see test_trial_runs_decorated_methods
+        options="",  # the reactor drops cancelled calls 50 at a time
     ),
     Framework(
         "django",
@@ -220,6 +232,7 @@ FRAMEWORKS = (
         FAILED,
         module="django.test",
         clean=CLEAN_DATABASE,
+        options="",  # sqlite3 forgets cursors 200 at a time
     ),
 )
 
@@ -269,14 +282,15 @@ def run(framework, folder, source):
 
 def module(framework, *parts):
     """Put a test module together."""
-    head = HEAD.format(module=framework.module)
+    head = HEAD.format(module=framework.module, options=framework.options)
     return "".join(textwrap.dedent(part) for part in (head, *parts))
 
 
 @each_framework
 def test_clean_tests_pass(framework, tmp_path):
     """Decorated tests, calls, loops and blocks that leak nothing pass."""
-    source = module(framework, CLEAN, framework.clean)
+    method = CLEAN_METHOD if framework.methods else ""
+    source = module(framework, CLEAN, method, framework.clean)
     status, output = run(framework, tmp_path, source)
     assert 0 == status, output
     found = re.search(framework.counts, output)
@@ -286,18 +300,29 @@ def test_clean_tests_pass(framework, tmp_path):
 
 @each_framework
 def test_leaking_tests_fail(framework, tmp_path):
-    """Each leak is a failure, not an error, that shows LeakError's text."""
-    source = module(framework, LEAKING, framework.leaking)
+    """Each leak is a failure that shows LeakError's text."""
+    method = LEAKING_METHOD if framework.methods else ""
+    source = module(framework, LEAKING, method, framework.leaking)
     status, output = run(framework, tmp_path, source)
     assert 0 != status, output
     found = re.search(framework.failures, output)
     assert found is not None, output
-    assert source.count("def test_") == int(found[1]), output
-    for name in ("TestClass.test_class", "TestSingle.test_method"):
-        assert f"LeakError: {name} leaked 1 reference and 1 memory block per call" in output
+    assert source.count("def test_") == sum(map(int, found.groups())), output
+    for name in ("TestClass.test_class", *["TestMethod.test_method"] * framework.methods):
+        assert re.search(rf"LeakError: {name} leaked [\d.]+ references? and ", output), output
     for line in ("the loop at test_sample.py:", "the block at test_sample.py:"):
         assert f"LeakError: {line}" in output, output
     assert "object" in output
+
+
+@pytest.mark.xfail(
+    strict=True, reason="trial collects plain functions only, and the decorator makes none"
+)
+def test_trial_runs_decorated_methods(tmp_path):
+    """A decorated method is collected as a test."""
+    trial = next(each for each in FRAMEWORKS if each.name == "trial")
+    _, output = run(trial, tmp_path, module(trial, CLEAN_METHOD))
+    assert "test_method" in output
 
 
 @pytest.mark.parametrize("command", ["-R", "-N"])
