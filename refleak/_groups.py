@@ -347,9 +347,16 @@ class Groups:
                 if len(self.found) + len(self.natives) >= MAX_GROUPS or self._search.late():
                     self.left_out += 1
                 else:
-                    self._explain(graph, places, found, rising)
+                    self._explain(graph, places, found, rising, earlier)
 
-    def _explain(self, graph: Graph, places: list[int], found: list[int], rising: set[int]) -> None:
+    def _explain(
+        self,
+        graph: Graph,
+        places: list[int],
+        found: list[int],
+        rising: set[int],
+        earlier: Population,
+    ) -> None:
         """Find what holds the objects at *places*, from which all of *found* are reached."""
         top = graph.objs[places[len(places) // 2]]
         if type(top) is weakref.ReferenceType:  # a class's list of its subclasses, for one
@@ -370,7 +377,7 @@ class Groups:
                 before_and_after = (max(0, size - round(rate * self._calls.late)), size)
         if not path.found and len(path.through) == 1 and not container:
             if not _is_made_dict(graph, top):
-                self._native(graph, places)
+                self._native(graph, places, earlier)
             return
         inner = set(found).difference(direct, places)
         objs = [graph.objs[place] for place in direct]
@@ -392,16 +399,22 @@ class Groups:
             )
         )
 
-    def _native(self, graph: Graph, places: list[int]) -> None:
-        """Name new objects that nothing refers to and that stay alive."""
-        top = graph.objs[places[len(places) // 2]]
+    def _native(self, graph: Graph, places: list[int], earlier: Population) -> None:
+        """Name new objects that nothing refers to and that stay alive.
+
+        Counted are those that came last: a running frame may hold a single older one.
+        """
+        late = [place for place in places if id(graph.objs[place]) not in earlier.ids]
+        if len(late) < self._calls.least_late:
+            return
+        top = graph.objs[late[len(late) // 2]]
         self.natives.append(
             Unaccounted(
                 description=describe(top),
                 type_name=type_name(type(top)),
-                per_call=len(places) / max(self._calls.total, 1),
+                per_call=len(late) / max(self._calls.late, 1),
                 new=True,
-                origins=self._origins(graph, places, ()),
+                origins=self._origins(graph, late, ()),
                 ignored=self._ignored(type(top)),
             )
         )
