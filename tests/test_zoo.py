@@ -1,0 +1,208 @@
+"""Every leak of the zoo is found and no innocent accused, at every door of the API."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import unittest
+
+import pytest
+from zoo import INNOCENTS, LEAKS, ZOO, Entry
+
+from refleak import LeakError, assert_no_leaks, find_leaks, leak_check
+
+QUICK = {"stab": 2, "max_rounds": 60, "diagnose": False}
+"""For leaks, of which four windows tell as much as the nine of the default."""
+
+
+def through_find_leaks(subject, options):
+    """Return the report of find_leaks()."""
+    return find_leaks(subject, **options)
+
+
+def through_the_decorator(subject, options):
+    """Return the report of a decorated function's LeakError, or None."""
+    with caught() as errors:
+        result = assert_no_leaks(**options)(subject)()
+        if inspect.iscoroutine(result):
+            asyncio.run(result)
+    return errors.report
+
+
+def through_the_decorator_async(subject, options):
+    """Return the report of a decorated coroutine function's LeakError, or None."""
+
+    async def test():
+        subject()
+
+    return through_the_decorator(test, options)
+
+
+def through_a_call(subject, options):
+    """Return the report of ``with leak_check() as check: check(subject)``."""
+
+    def sync():
+        with leak_check(**options) as check:
+            check(subject)
+
+    async def awaiting():
+        with leak_check(**options) as check:
+            await check(subject)
+
+    with caught() as errors:
+        asyncio.run(awaiting()) if inspect.iscoroutinefunction(subject) else sync()
+    return errors.report
+
+
+def through_a_loop(subject, options):
+    """Return the report of ``for _ in leak_check(): subject()``."""
+
+    async def awaiting():
+        for _ in leak_check(**options):
+            await subject()
+
+    with caught() as errors:
+        if inspect.iscoroutinefunction(subject):
+            asyncio.run(awaiting())
+        else:
+            for _ in leak_check(**options):
+                subject()
+    return errors.report
+
+
+def through_a_loop_async(subject, options):
+    """Return the report of a loop in a coroutine."""
+
+    async def test():
+        for _ in leak_check(**options):
+            subject()
+
+    with caught() as errors:
+        asyncio.run(test())
+    return errors.report
+
+
+def through_a_test_case(subject, options):
+    """Return the report of a decorated TestCase's LeakError, or None."""
+
+    @assert_no_leaks(**options)
+    class Case(unittest.TestCase):
+        def test(self):
+            subject()
+
+    with caught() as errors:
+        case = Case("test")
+        case.debug()
+    return errors.report
+
+
+class caught(contextlib.AbstractContextManager):
+    """Keep the report of a LeakError that the block raises."""
+
+    report = None
+
+    def __exit__(self, kind, error, traceback):
+        if kind is None or not issubclass(kind, LeakError):
+            return False
+        self.report = error.report
+        return True
+
+
+DOORS = [
+    through_find_leaks,
+    through_the_decorator,
+    through_the_decorator_async,
+    through_a_call,
+    through_a_loop,
+    through_a_loop_async,
+    through_a_test_case,
+]
+IN_A_LOOP = [through_the_decorator_async, through_a_loop_async]
+
+
+def doors(entry: Entry):
+    """Return the doors that an entry can go through."""
+    if entry.needs_loop:
+        return [through_find_leaks, through_the_decorator, through_a_call, through_a_loop]
+    return [door for door in DOORS if not (entry.own_loop and door in IN_A_LOOP)]
+
+
+def by_turns(entries):
+    """Pair each entry with one door, each door in its turn."""
+    return _named((entry, doors(entry)[n % len(doors(entry))]) for n, entry in enumerate(entries))
+
+
+def at_every_door(entries):
+    """Pair each entry with each of its doors."""
+    return _named((entry, door) for entry in entries for door in doors(entry))
+
+
+def _named(pairs):
+    return [pytest.param(*pair, id=f"{pair[0].name}-{pair[1].__name__}") for pair in pairs]
+
+
+def run(entry: Entry, door, options):
+    """Run a fresh subject of *entry* through *door*."""
+    if entry.cannot_run:
+        pytest.skip(entry.cannot_run)
+    with entry.subject() as subject:
+        return door(subject, options)
+
+
+def found(report):
+    """Return the names of the quantities that leak."""
+    return {finding.quantity for finding in report.findings} if report else set()
+
+
+def check_leak(entry: Entry, door):
+    """Find a leak, with the quantities and the type that it shows in."""
+    report = run(entry, door, QUICK)
+    assert found(report) >= entry.quantities, report and str(report)
+    grown = {change.name: max(change.instances, change.references) for change in report.types}
+    assert entry.type is None or grown.get(entry.type, 0) * entry.period >= report.run, str(report)
+
+
+def check_innocent(entry: Entry, door):
+    """Let an innocent pass at default settings."""
+    report = run(entry, door, {})
+    assert found(report) == set(), report and str(report)
+
+
+@pytest.mark.parametrize(("entry", "door"), by_turns(LEAKS))
+def test_every_leak_is_found(entry, door):
+    """A leak is found, with the quantities it shows in and the type that grows."""
+    check_leak(entry, door)
+
+
+@pytest.mark.parametrize(("entry", "door"), by_turns(INNOCENTS))
+def test_no_innocent_is_accused(entry, door):
+    """An innocent passes at default settings."""
+    check_innocent(entry, door)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("entry", "door"), at_every_door(LEAKS))
+def test_every_leak_is_found_at_every_door(entry, door):
+    """A leak is found whichever form of the API is used."""
+    check_leak(entry, door)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("entry", "door"), at_every_door(INNOCENTS))
+def test_no_innocent_is_accused_at_any_door(entry, door):
+    """An innocent passes whichever form of the API is used."""
+    check_innocent(entry, door)
+
+
+def test_the_zoo_is_large_enough():
+    """There are at least fifteen leaks and fifteen innocents, each with a name of its own."""
+    assert len(LEAKS) >= 15
+    assert len(INNOCENTS) >= 15
+    assert len({entry.name for entry in ZOO}) == len(ZOO)
+
+
+@pytest.mark.parametrize("entry", LEAKS, ids=str)
+def test_every_leak_says_where_it_is(entry):
+    """Each leak's line is marked in the zoo's source."""
+    assert isinstance(entry.line, int)
