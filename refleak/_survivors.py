@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import compress, repeat
 from operator import is_, is_not, sub
 from sys import getrefcount
-from types import ModuleType
+from types import GeneratorType, ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 from refleak import _census
@@ -46,6 +46,14 @@ class Grown(NamedTuple):
     after: int
 
 
+def _without_own_generators(objs: list[Any]) -> list[Any]:
+    """Leave out the suspended rounds, which hold the list themselves.
+
+    With a reference to them in it, nothing would close them after an exception in a round.
+    """
+    return [obj for obj in objs if type(obj) is not GeneratorType or not is_own(obj)]
+
+
 class Baseline:
     """Every object alive at the start, held until the diagnosis ends, so that no id is reused.
 
@@ -58,7 +66,7 @@ class Baseline:
 
     def __init__(self, hidden: Hidden) -> None:
         self.hidden = hidden
-        self.objs = gc.get_objects()
+        self.objs = _without_own_generators(gc.get_objects())
         modules = list(compress(self.objs, map(is_, map(type, self.objs), repeat(ModuleType))))
         if modules:
             kinds = map(is_not, map(type, self.objs), repeat(ModuleType))
