@@ -55,7 +55,7 @@ def _forget_instance(item: Any) -> None:
 
     TestCase tests do so themselves. https://github.com/pytest-dev/pytest/blob/8.2.0/src/_pytest/python.py
     """
-    if type(item)._getobj is pytest.Function._getobj:  # type: ignore[attr-defined]
+    if type(item)._getobj is pytest.Function._getobj:
         item._obj = None
         vars(item).pop("_instance", None)
 
@@ -271,7 +271,7 @@ def _steady_hypothesis(_: Repetition, item: Any) -> Generator[None, None, None]:
 
 
 class Timeout:
-    """pytest-timeout's timer of an item, for each repetition anew and not while the heap is read."""
+    """pytest-timeout's timer: for each repetition anew, and not while the heap is read."""
 
     def __init__(self, item: pytest.Item) -> None:
         self._item = item

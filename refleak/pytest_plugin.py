@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from importlib.util import find_spec
@@ -31,10 +30,14 @@ same:
 """
 
 MARKERS = (
-    "no_leak_check(fail=False, reason=''): leave this test out of -R; with fail=True count it as "
-    "leaked, without running it repeatedly, for the reason given.",
-    "assert_no_leaks(stab=5, run=4, **options): fail this test with LeakError if it leaks, with "
-    "or without -R; takes the options of refleak.assert_no_leaks.",
+    (
+        "no_leak_check(fail=False, reason=''): leave this test out of -R; with fail=True count it "
+        "as leaked, without running it repeatedly, for the reason given."
+    ),
+    (
+        "assert_no_leaks(stab=5, run=4, **options): fail this test with LeakError if it leaks, "
+        "with or without -R; takes the options of refleak.assert_no_leaks."
+    ),
 )
 
 
@@ -110,7 +113,7 @@ def _counts(config: pytest.Config) -> tuple[int, int]:
         )
     stab, run = (
         _count(name, given or config.getini(name))
-        for name, given in zip(("leaks_stab", "leaks_run"), match.groups())
+        for name, given in zip(("leaks_stab", "leaks_run"), match.groups(), strict=True)
     )
     try:
         check_implementation()
@@ -136,7 +139,9 @@ class Leaks(dict[str, list[int]]):
         self.report = report
 
     def __str__(self) -> str:
-        return "leaked " + (", ".join(f"{name}: {deltas}" for name, deltas in self.items()) or "nothing")
+        return "leaked " + (
+            ", ".join(f"{name}: {deltas}" for name, deltas in self.items()) or "nothing"
+        )
 
 
 def _quantities(report: Report) -> dict[str, list[int]]:
@@ -447,9 +452,10 @@ class ProgressSign:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         writer = getattr(reporter, "_tw", None)
         self._terminal = None
-        if writer is not None and writer._file.isatty() and self._config.get_verbosity() >= 0:
-            if writer.fullwidth - writer.width_of_current_line > self.ROOM:
-                self._terminal = writer._file
+        if writer is None or not writer._file.isatty() or self._config.get_verbosity() < 0:
+            return
+        if writer.fullwidth - writer.width_of_current_line > self.ROOM:
+            self._terminal = writer._file
 
     def __call__(self, number: int, phase: str) -> None:
         """Show the round's number and phase."""

@@ -28,8 +28,8 @@ class Run:
             (folder / f"{name}{suffix}").write_text(dedent(text), "utf-8")
         (folder / "pytest.ini").touch()
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly"]
-            + list(arguments),
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+            check=False,
             cwd=folder,
             capture_output=True,
             text=True,
@@ -64,6 +64,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    """Copy the files with tests of every kind."""
     made = tmp_path_factory.mktemp("files")
     for file in HERE.glob("*.py"):
         (made / f"test_{file.name}").write_text(file.read_text("utf-8"), "utf-8")
@@ -75,21 +76,25 @@ INNOCENT = ("-v", "-rA", "--doctest-modules", "test_innocents.py", "-W", "defaul
 
 @pytest.fixture(scope="module")
 def plain(folder):
+    """Run the innocents without -R."""
     return Run(folder, *INNOCENT, f"--junitxml={folder / 'plain.xml'}")
 
 
 @pytest.fixture(scope="module")
 def repeated(folder):
+    """Run the innocents with -R."""
     return Run(folder, *INNOCENT, "-R", ":", f"--junitxml={folder / 'repeated.xml'}")
 
 
 @pytest.fixture(scope="module")
 def leaking(folder):
+    """Run the leaks."""
     arguments = ["-v", "--doctest-modules", "test_leaks.py", "--leaks", QUICK]
     return Run(folder, *arguments, f"--junitxml={folder / 'leaks.xml'}")
 
 
 def innocents():
+    """Return the names of the innocents."""
     text = (HERE / "innocents.py").read_text("utf-8")
     return re.findall(r"def (test_\w+|function_\w+)", text)
 
@@ -114,8 +119,9 @@ def test_counts_are_the_same(plain, repeated):
 def test_captured_output_is_shown_once(plain, repeated):
     """What one run of a test printed and logged is in the report, not that of all runs."""
     printed = [[line for line in run.lines if line == "x" * 1000] for run in (plain, repeated)]
-    logged = [[line for line in run.lines if "a record of a test" in line] for run in
-              (plain, repeated)]
+    logged = [
+        [line for line in run.lines if "a record of a test" in line] for run in (plain, repeated)
+    ]
     assert printed[0] == printed[1]
     assert logged[0] == logged[1]
 
@@ -247,8 +253,9 @@ def test_session_of_pytest_leaks_readme(tmp_path):
         "test_mended_faucet": ["PASSED"],
     }
     assert run.counts == {"failed": 1, "passed": 1, "leaked": 1}
-    assert re.match(r"leaked references: \[.*\], memory blocks: \[.*\]",
-                    run.summary("test_leaky_faucet"))
+    assert re.match(
+        r"leaked references: \[.*\], memory blocks: \[.*\]", run.summary("test_leaky_faucet")
+    )
 
 
 COUNTING = """\

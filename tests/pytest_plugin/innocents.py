@@ -37,7 +37,7 @@ def small_thing(module_thing, tmp_path):
 
 @pytest.fixture(autouse=True)
 def automatic(request):
-    request.addfinalizer(lambda: None)
+    request.addfinalizer(lambda: None)  # noqa: PT021
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_warns():
 
 def test_logs():
     logging.getLogger("some.name").warning("a record of %s", "a test")
-    logging.warning("another")
+    logging.warning("another")  # noqa: LOG015
 
 
 def test_prints():
@@ -104,7 +104,7 @@ def test_capfd(capfd):
 
 
 def test_caplog(caplog):
-    logging.warning("hello")
+    logging.warning("hello")  # noqa: LOG015
     assert [record.message for record in caplog.records] == ["hello"]
 
 
@@ -193,7 +193,7 @@ class AsyncCase(unittest.IsolatedAsyncioTestCase):
 
 @given(st.lists(st.integers()))
 def test_given(numbers):
-    assert sorted(numbers) == sorted(reversed(numbers))
+    assert sorted(numbers) == sorted(numbers, key=int)
 
 
 def test_fails():
