@@ -162,8 +162,9 @@ class SinglePass:
         candidates = set(map(id, gc.get_objects())) if self._frozen.active else None
         self._frozen.thaw()
         rest()
-        own = (self, self._frozen, self._series)
-        hidden = Hidden((*own, *map(vars, own), self._before, *self._before, self._frame, candidates))
+        own = [self, self._frozen, self._series]
+        hidden = Hidden([own, *own, *map(vars, own), self._before, *self._before, self._frame])
+        hidden.add(candidates, self._plan, self._plan.ignore)
         outlived = _Outlived(self._before, candidates, hidden, self._frame, self._plan.ignore)
         grown = [
             Finding(probe.name, probe.unit, (delta,), float(delta), 1)
@@ -266,7 +267,8 @@ class _Outlived:
             referents = gc.get_referents(obj)
             before = self._before.degrees.get(id(obj), self._before.plain_dicts.get(id(obj)))
             new = [each for each in referents if id(each) in self._new]
-            growth = 0 if before is None else len(referents) - before
+            fixed = before is None or type(obj) in (tuple, frozenset)
+            growth = 0 if fixed else len(referents) - before
             if not new and growth <= 0:
                 continue
             if id(obj) in caches or self._excuses(obj, referents):
@@ -333,7 +335,13 @@ class _Outlived:
             for key, obj in self._new.items()
             if key not in known and key not in held and not is_own(obj)
         ]
-        return [obj for obj in roots if not self._ignored(type(obj)) and not _runs(obj)]
+        return [
+            obj
+            for obj in roots
+            if not self._ignored(type(obj))
+            and not _runs(obj)
+            and not _is_subclass_list(obj, gc.get_referents(obj))
+        ]
 
     def _unaccounted(self, incoming: Counter[int]) -> list[tuple[Any, int]]:
         """Return the old objects with references gained that no container accounts for."""
@@ -364,13 +372,17 @@ class _Outlived:
     # -- what is said of it -----------------------------------------------------------------
 
     def _grouped(self) -> tuple[Survivors, ...]:
-        """Say who holds what; leave out what the standard library keeps for itself."""
+        """Say who holds what; leave out what interpreter and standard library keep for themselves.
+
+        What no root leads to is the interpreter's: its interned strings, its thread states.
+        """
         search = Search(self._hidden, lambda: False)
         groups: list[Survivors] = []
         kept = []
         for holder, held in self._gained:
             path = search.path(holder, lambda obj: id(obj) in self._new)
-            if _is_stdlib(path.root.removeprefix("module ")) and all(map(_is_stdlib_type, held)):
+            inner = not path.found or _is_stdlib(path.root.removeprefix("module "))
+            if inner and all(map(_is_stdlib_type, held)):
                 self._excuse(held)
                 continue
             kept.append((holder, held))
