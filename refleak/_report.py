@@ -148,10 +148,8 @@ def _difference(report: Report) -> list[str]:
     total = sum(change.references for change in report.types)
     if not references or sum(references[0].deltas) == total:
         return []
-    return [
-        f"(references grew by {signed(sum(references[0].deltas))}: the table cannot see those "
-        "that only C code holds, such as the key tables of classes)",
-    ]
+    grown = signed(sum(references[0].deltas))
+    return [f"(references grew by {grown}: the table cannot see those that only C code holds)"]
 
 
 def _explanation_lines(report: Report) -> list[str]:

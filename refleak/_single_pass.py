@@ -252,7 +252,9 @@ class _Outlived:
         self._excuse(self._variables)
         imported = [name for name in sys.modules if name not in self._before.modules]
         if imported:
-            self.notes.append(f"{len(imported)} modules were imported in the block: not judged")
+            self.notes.append(
+                f"{len(imported)} modules were imported in the block: they and bare references are not judged"
+            )
             self._excuse(vars(sys.modules[name]) for name in imported if sys.modules.get(name))
         caches = {
             id(part)
@@ -348,6 +350,8 @@ class _Outlived:
         if len(sys._current_frames()) > 1:
             self.notes.append("bare references: not judged, other threads' frames hold some")
             return []
+        if self._before.modules != set(sys.modules):
+            return []  # the import system and new classes hold some that nobody shows
         for objs in (self._old, self._new.values()):
             for obj in objs:
                 incoming.update(map(id, gc.get_referents(obj)))

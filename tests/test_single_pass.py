@@ -1,5 +1,7 @@
 """A block that runs once: what outlives it is found, what has a right to stay is not accused."""
 
+# ruff: noqa: D103  # the subjects' names are their descriptions
+
 from __future__ import annotations
 
 import ctypes
@@ -11,6 +13,7 @@ import re
 import threading
 
 import pytest
+
 from refleak import LeakError, leak_check
 
 increment = ctypes.pythonapi.Py_IncRef
@@ -72,7 +75,7 @@ def leak_generator():
 
 def leak_exception():
     try:
-        1 / 0  # noqa: B018
+        1 / 0
     except ZeroDivisionError as error:
         garbage.append(error)
 
@@ -152,7 +155,7 @@ def innocent_import():
 
 def innocent_exception():
     try:
-        1 / 0  # noqa: B018
+        1 / 0
     except ZeroDivisionError:
         pass
 
@@ -181,7 +184,8 @@ def test_what_has_a_right_to_stay_is_not_accused(innocent):
 
 def test_a_body_that_raises_is_not_judged():
     """The user's own exception comes through, and no verdict is given."""
-    with pytest.raises(KeyError), leak_check() as check:
+    check = leak_check()
+    with pytest.raises(KeyError), check:  # noqa: PT012  # the block is what is tested
         garbage.append(Widget())
         raise KeyError("user")
     assert check.report is None
