@@ -41,7 +41,7 @@ MAX_GROUPS = 8
 COUNTED = {"references", "container references", "objects", "memory blocks"}
 """Quantities for which the survivors themselves stand here."""
 
-UNTRUSTED = (type, types.ModuleType, types.CodeType, types.FrameType)
+UNTRUSTED = (type, types.ModuleType, types.CodeType, types.FrameType, types.CellType)
 """Objects whose bare references are not judged: the interpreter holds such to them by itself."""
 
 
@@ -253,7 +253,8 @@ class _Outlived:
         imported = [name for name in sys.modules if name not in self._before.modules]
         if imported:
             self.notes.append(
-                f"{len(imported)} modules were imported in the block: they and bare references are not judged"
+                f"{len(imported)} modules were imported in the block: "
+                "they and bare references are not judged"
             )
             self._excuse(vars(sys.modules[name]) for name in imported if sys.modules.get(name))
         caches = {
@@ -269,8 +270,9 @@ class _Outlived:
             referents = gc.get_referents(obj)
             before = self._before.degrees.get(id(obj), self._before.plain_dicts.get(id(obj)))
             new = [each for each in referents if id(each) in self._new]
-            fixed = before is None or type(obj) in (tuple, frozenset)
-            growth = 0 if fixed else len(referents) - before
+            growth = 0
+            if before is not None and type(obj) not in (tuple, frozenset):
+                growth = len(referents) - before
             if not new and growth <= 0:
                 continue
             if id(obj) in caches or self._excuses(obj, referents):
