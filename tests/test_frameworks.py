@@ -24,11 +24,11 @@ CACHE = Path(os.environ.get("REFLEAK_CACHE") or tempfile.gettempdir()) / "reflea
 
 HEAD = """
     import unittest
-    from {module} import TestCase
+    from {module} import {testcase} as TestCase
     from refleak import assert_no_leaks, leak_check
 
     kept = []
-    quickly = dict({options})
+    quickly = dict(max_rounds=64)
 """
 
 CLEAN = """
@@ -121,19 +121,20 @@ CLEAN_DEFERREDS = """
 """
 
 LEAKING_DEFERREDS = """
-    from twisted.internet import defer, reactor, task
+    from twisted.internet import defer
 
     @assert_no_leaks(**quickly)
     class TestDeferred(TestCase):
         def test_deferred(self):
-            return task.deferLater(reactor, 0, lambda: kept.append(object()))
+            return defer.succeed(None).addCallback(lambda _: kept.append(object()))
 """
 
 CLEAN_DATABASE = """
     from django.contrib.auth.models import Group
+    from django.test import TestCase as DatabaseTestCase
 
     @assert_no_leaks
-    class TestDatabase(TestCase):
+    class TestDatabase(DatabaseTestCase):
         def test_database(self):
             Group.objects.create(name="group")
             self.assertEqual(404, self.client.get("/nowhere").status_code)
@@ -154,8 +155,7 @@ class Framework:
     """How to get a framework, how to start it on a module, and what it can run.
 
     ``counts`` finds the number of tests that were run in a session without failures, ``failures``
-    the numbers of those that failed in one with failures only. ``options`` are those of leaking
-    tests: few rounds are enough where nothing else grows and falls.
+    the numbers of those that failed in one with failures only.
     """
 
     name: str
@@ -164,10 +164,10 @@ class Framework:
     counts: str
     failures: str
     module: str = "unittest"
+    testcase: str = "TestCase"
     clean: str = ""
     leaking: str = ""
     methods: bool = True
-    options: str = "max_rounds=64"
 
 
 PYTEST = Framework(
@@ -222,7 +222,6 @@ FRAMEWORKS = (
         clean=CLEAN_DEFERREDS,
         leaking=LEAKING_DEFERREDS,
         methods=False,  # see test_trial_runs_decorated_methods
-        options="",  # the reactor drops cancelled calls 50 at a time
     ),
     Framework(
         "django",
@@ -232,7 +231,7 @@ FRAMEWORKS = (
         FAILED,
         module="django.test",
         clean=CLEAN_DATABASE,
-        options="",  # sqlite3 forgets cursors 200 at a time
+        testcase="SimpleTestCase",
     ),
 )
 
@@ -241,7 +240,7 @@ each_framework = pytest.mark.parametrize("framework", FRAMEWORKS, ids=lambda eac
 
 def environment(framework):
     """Make the framework's environment if need be; return its interpreter."""
-    recipe = f"{sys.version} {sys.prefix} {framework.requirement} {CHECKOUT}"
+    recipe = f"{sys.version} {sys.base_prefix} {framework.requirement} {CHECKOUT}"
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:10]
     folder = CACHE / f"{framework.name}-{digest}"
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
@@ -282,7 +281,7 @@ def run(framework, folder, source):
 
 def module(framework, *parts):
     """Put a test module together."""
-    head = HEAD.format(module=framework.module, options=framework.options)
+    head = HEAD.format(**vars(framework))
     return "".join(textwrap.dedent(part) for part in (head, *parts))
 
 
