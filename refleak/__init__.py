@@ -1,7 +1,5 @@
 """Prove whether code leaks: references, memory, descriptors, threads, on any CPython."""
 
-from typing import Any
-
 from refleak._api import assert_no_leaks, find_leaks, leak_check
 from refleak._caches import register_cache, unregister_cache
 from refleak._check import KnownLeakWarning
@@ -22,11 +20,8 @@ __all__ = [
     "unregister_cache",
 ]
 
-for _public in (Gauge, KnownLeakWarning, LeakError, Probe, Report):
-    _public.__module__ = __name__  # what tracebacks and reports call them
 
-
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> str:
     if name == "__version__":
         from importlib.metadata import version
 

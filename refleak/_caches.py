@@ -91,7 +91,8 @@ def _clear_abc() -> None:
     """Clear the caches of isinstance() and issubclass() of every abstract base class."""
     import _abc  # type: ignore[import-not-found]
 
-    for cls in _classes(object, set()):
+    seen: set[int] = set()
+    for cls in _classes(object, seen):
         if issubclass(type(cls), ABCMeta) and "_abc_impl" in vars(cls):
             _abc._reset_caches(cls)
 

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, Protocol, runtime_checkable
 
 from refleak._caches import rest
+from refleak._cycles import Cycles, diagnose_cycles
 from refleak._diagnosis import Diagnosis, diagnose
 from refleak._errors import LeakError
 from refleak._format import type_mro
@@ -24,6 +25,8 @@ from refleak.probes import Probe
 
 class KnownLeakWarning(UserWarning):
     """A leak that was marked with ``known_leak=``: reported, and no failure."""
+
+    __module__ = "refleak"  # what warnings call it
 
 
 class _Running:
@@ -85,13 +88,18 @@ class Check:
         findings = find(self.plan, probes, evidence, not_judged)
         before = self._described(probes, findings)
         diagnosis = yield from self._diagnosis(findings)
+        resources = new_resources(before, self._described(probes, findings))
+        cycles = yield from self._cycles(findings)
         self.report = self._report(
-            probes,
-            evidence,
-            weigh(findings, diagnosis),
-            diagnosis,
-            new_resources(before, self._described(probes, findings)),
+            probes, evidence, weigh(findings, diagnosis), diagnosis, resources, cycles
         )
+
+    def _cycles(self, findings: Findings) -> Generator[None, None, Cycles | None]:
+        """Draw the cyclic garbage, where that is what leaks."""
+        names = {each.quantity for each in findings.leaking} if self.plan.diagnose else set()
+        if not names & {"cycles", "uncollectable objects"}:
+            return None
+        return (yield from diagnose_cycles(settle=rest, rounds=self.plan.run, own=(self,)))
 
     def _described(
         self, probes: Sequence[Probe], findings: Findings
@@ -106,7 +114,8 @@ class Check:
 
     def _diagnosis(self, findings: Findings) -> Generator[None, None, Diagnosis | None]:
         """Look for what leaks: only once a leak is certain, in rounds of its own."""
-        if not findings.leaking or not (self.plan.diagnose or self.plan.ignore):
+        held = [each for each in findings.leaking if each.quantity != "cycles"]
+        if not held or not (self.plan.diagnose or self.plan.ignore):
             return None
         return (
             yield from diagnose(
@@ -125,18 +134,20 @@ class Check:
         findings: Findings,
         diagnosis: Diagnosis | None,
         resources: tuple[Resources, ...],
+        cycles: Cycles | None,
     ) -> Report:
         return Report(
             subject=self.subject,
             stab=self.plan.stab,
             run=self.plan.run,
-            rounds=evidence.rounds + (diagnosis.calls if diagnosis else 0),
+            rounds=evidence.rounds + sum(each.calls for each in (diagnosis, cycles) if each),
             findings=findings.leaking,
             types=type_changes(evidence),
             notes=findings.notes,
             not_judged=findings.not_judged,
             counting=counting(probes),
             resources=resources,
+            cycles=cycles,
             diagnosis=diagnosis,
             known_leak=self.plan.known_leak,
         )

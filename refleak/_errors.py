@@ -16,6 +16,8 @@ class LeakError(AssertionError):
     failed test and not as an error in it.
     """
 
+    __module__ = "refleak"  # what tracebacks call it
+
     def __init__(self, report: Report) -> None:
         super().__init__(str(report))
         self.report = report

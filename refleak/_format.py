@@ -60,6 +60,9 @@ def plural(number: float, unit: str) -> str:
 
 def pluralize(unit: str) -> str:
     """Return the plural of a unit's English name."""
+    if " in " in unit:
+        noun, rest = unit.split(" in ", 1)
+        return f"{pluralize(noun)} in {rest}"
     if unit.endswith(("s", "sh", "ch", "x")):
         return unit + "es"
     if unit.endswith("y") and unit[-2:-1] not in "aeiou":

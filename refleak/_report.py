@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from refleak._cycles import Cycles
 from refleak._diagnosis import Diagnosis
-from refleak._format import at_most, columns, listing, plural, signed
+from refleak._format import at_most, columns, listing, plural, quantity, signed
 from refleak._verdict import Finding, NotJudged, Resources, TypeChange
 
 MOST_TYPES = 12
@@ -35,7 +36,8 @@ class Report:
     was run in all (``stab`` + ``run`` if nothing looked suspicious). ``counting`` says how
     references were counted, ``not_judged`` what could not be judged and why, ``resources`` which
     descriptors, threads and such stayed, ``diagnosis`` where
-    survivors were allocated and who holds them (None without a leak or with diagnose=False).
+    survivors were allocated and who holds them, ``cycles`` the cyclic
+    garbage (None without a leak or with diagnose=False).
     """
 
     subject: str
@@ -49,6 +51,7 @@ class Report:
     counting: str | None = None
     resources: tuple[Resources, ...] = ()
     diagnosis: Diagnosis | None = None
+    cycles: Cycles | None = None
     known_leak: str | None = None
     judged: bool = True
 
@@ -156,6 +159,12 @@ def _explanation_lines(report: Report) -> list[str]:
     rows = [("Leaked", line) for entry in report.resources for line in _resource_lines(entry)]
     if report.diagnosis is not None and report.findings:
         rows += report.diagnosis.rows()
+    if report.cycles is not None:
+        rows += [("Cycle", str(cycle)) for cycle in report.cycles.cycles]
+        rows += [
+            ("Uncollectable", f"{quantity(per_call)} x {name} per call")
+            for name, per_call in report.cycles.uncollectable
+        ]
     if report.findings and not _memory_grows(report):
         rows.append(("Kind", "no memory grows, only reference counts do"))
     if report.known_leak:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -39,8 +40,8 @@ class Window(NamedTuple):
 class Rule(NamedTuple):
     """How much evidence one kind of quantity needs to be called leaking.
 
-    ``windows``: so many windows in a row must have grown at a steady rate. ``enough``: after so many
-    rounds no more are needed (None: use all rounds that the bounds allow, since caches settle
+    ``windows``: so many windows in a row must have grown at a steady rate. ``enough``: after so
+    many rounds no more are needed (None: use all rounds that the bounds allow, since caches settle
     late). ``steady``: how far the rate of one window may fall below the one before; 0.5 bears
     a leak in every 4th call and still tells a cache that fills ever more slowly.
     ``exact``: the rate may not rise by more than that either. ``least``: the smallest thing that
@@ -139,12 +140,12 @@ def steady(windows: Sequence[Window], rule: Rule) -> bool:
     return all(window.growth > 0 for window in windows) and all(
         before.rate * rule.steady <= after.rate
         and (not rule.exact or after.rate * rule.steady <= before.rate)
-        for before, after in zip(windows, windows[1:])
+        for before, after in pairwise(windows)
     )
 
 
 def _grew(window: Window, rule: Rule, run: int, noise: float) -> bool:
-    """Tell whether a window grew by more than noise, and not merely once or twice in a long time."""
+    """Tell whether a window grew by more than noise, and not merely once or twice."""
     return window.growth > noise and (
         2 * window.growth >= min(window.rounds / run, MAX_NOISE) * rule.least
     )
@@ -165,9 +166,10 @@ def settled_at(
         leaked = window.rounds // run * rule.least
         slack = max(rule.grain * rule.least, 2 * noise)
         # The level may be higher at the window's start than without noise, and lower at its end.
-        if window.growth <= noise and window.growth + slack < leaked:
-            # In a short window it may be a release that hides a leak: a fall, or a sudden stop.
-            if calm_before and window.growth >= -slack or leaked >= 2 * MAX_NOISE * rule.least:
-                return number
+        # In a short window it may be a release that hides a leak: a fall, or a sudden stop.
+        plain = calm_before and window.growth >= -slack
+        stopped = window.growth <= noise and window.growth + slack < leaked
+        if stopped and (plain or leaked >= 2 * MAX_NOISE * rule.least):
+            return number
         calm_before = window.growth < max(leaked, noise)
     return None

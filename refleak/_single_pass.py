@@ -38,7 +38,7 @@ from refleak.probes import Probe
 MAX_GROUPS = 8
 """Holders shown."""
 
-COUNTED = {"references", "container references", "objects", "memory blocks"}
+COUNTED = {"references", "container references", "objects", "memory blocks", "cycles"}
 """Quantities for which the survivors themselves stand here."""
 
 UNTRUSTED = (type, types.ModuleType, types.CodeType, types.FrameType, types.CellType)
@@ -488,6 +488,7 @@ def _runs(obj: Any) -> bool:
         types.CoroutineType,
         types.AsyncGeneratorType,
         types.CellType,
+        *([dict] if sys.version_info < (3, 13) else []),  # a frame keeps its f_locals
     )
 
 
