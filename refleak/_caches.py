@@ -91,14 +91,14 @@ def _clear_abc() -> None:
     """Clear the caches of isinstance() and issubclass() of every abstract base class."""
     import _abc  # type: ignore[import-not-found]
 
-    seen: set[int] = set()
-    for cls in _classes(object, seen):
+    for cls in _classes(object, set()):
         if issubclass(type(cls), ABCMeta) and "_abc_impl" in vars(cls):
             _abc._reset_caches(cls)
 
 
 def _classes(root: type, seen: set[int]) -> Iterator[type]:
-    for cls in type.__subclasses__(root):
+    subclasses: list[type] = type.__subclasses__(root)
+    for cls in subclasses:
         if id(cls) not in seen:
             seen.add(id(cls))
             yield cls
