@@ -10,7 +10,7 @@ import unittest
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from types import FrameType, TracebackType
-from typing import Any, TypedDict, TypeVar, overload
+from typing import Any, TypedDict, TypeVar, cast, overload
 
 import wrapt
 from typing_extensions import ParamSpec, Self, Unpack
@@ -141,10 +141,11 @@ def _drive_sync(
     judge: Judge,
 ) -> T:
     __tracebackhide__ = True
+    results: list[T] = []  # of the last round; there is at least one
     for _ in check.rounds():
-        result = subject(*args, **kwargs)
+        results[:] = [subject(*args, **kwargs)]
     judge(check)
-    return result  # type: ignore[possibly-undefined]  # there is at least one round
+    return results.pop()
 
 
 async def _drive_async(
@@ -155,11 +156,12 @@ async def _drive_async(
     judge: Judge,
 ) -> T:
     __tracebackhide__ = True
+    results: list[T] = []  # of the last round; there is at least one
     for _ in check.rounds():
-        result = await subject(*args, **kwargs)
+        results[:] = [await subject(*args, **kwargs)]
         await _turn()
     judge(check)
-    return result  # type: ignore[possibly-undefined]  # there is at least one round
+    return results.pop()
 
 
 async def _turn() -> None:
@@ -186,7 +188,7 @@ def find_leaks(func: Callable[[], object], /, **options: Unpack[Options]) -> Rep
     if is_async(func):
         import asyncio
 
-        asyncio.run(_drive_async(func, (), {}, check, _no_verdict))  # type: ignore[arg-type]
+        asyncio.run(_drive_async(cast("Any", func), (), {}, check, _no_verdict))
     else:
         _drive_sync(func, (), {}, check, _no_verdict)
     return _done(check)

@@ -89,7 +89,7 @@ def _clear_typing() -> None:
 
 def _clear_abc() -> None:
     """Clear the caches of isinstance() and issubclass() of every abstract base class."""
-    import _abc  # type: ignore[import-not-found]
+    import _abc  # type: ignore[import-not-found]  # pyright: ignore[reportMissingImports]
 
     for cls in _classes(object, set()):
         if issubclass(type(cls), ABCMeta) and "_abc_impl" in vars(cls):

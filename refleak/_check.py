@@ -178,6 +178,7 @@ class Describing(Protocol):
 
     def describe(self) -> Mapping[Any, str]:
         """Return the text of each, by what identifies it."""
+        ...
 
 
 def new_resources(

@@ -46,7 +46,7 @@ class Subject:
         if isinstance(item, pytest.Function) and isinstance(item.parent, pytest.Class):
             _forget_instance(item)
         if hasattr(item, "_request"):
-            item.funcargs = None
+            item.funcargs = None  # pyright: ignore[reportAttributeAccessIssue]
             item._initrequest()
 
 

@@ -123,7 +123,7 @@ class Frozen:
         self._mark = []  # tracked, and not frozen unless somebody freezes once more
         self.active = True
         _Watched.frozen = self
-        gc.__class__ = _Watched
+        gc.__class__ = _Watched  # pyright: ignore[reportAttributeAccessIssue]
 
     def thaw(self) -> None:
         """Bring them back, and what the code under test froze: whatever is read needs to see it."""
@@ -151,4 +151,4 @@ class Frozen:
     def _release(self) -> None:
         self.active = False
         _Watched.frozen = None
-        gc.__class__ = types.ModuleType
+        gc.__class__ = types.ModuleType  # pyright: ignore[reportAttributeAccessIssue]

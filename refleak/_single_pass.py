@@ -73,7 +73,8 @@ def shape(frame: FrameType) -> Shape:
             if type(each) is dict and not gc.is_tracked(each):
                 plain_dicts[id(each)] = len(gc.get_referents(each))
         each = None
-    del obj, referents  # type: ignore[possibly-undefined]  # no heap is empty
+    # no heap is empty
+    del obj, referents  # type: ignore[possibly-undefined]  # pyright: ignore
     unaccounted = {
         id(objs[place]): count - _census.OWN_REFERENCES - incoming[id(objs[place])]
         for place, count in enumerate(map(getrefcount, objs))
@@ -357,7 +358,7 @@ class _Outlived:
         for objs in (self._old, self._new.values()):
             for obj in objs:
                 incoming.update(map(id, gc.get_referents(obj)))
-        del obj, objs  # type: ignore[possibly-undefined]
+        del obj, objs  # type: ignore[possibly-undefined]  # pyright: ignore
         found = []
         for place, count in enumerate(map(getrefcount, self._old)):
             key = id(self._old[place])

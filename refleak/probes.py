@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
@@ -86,7 +86,9 @@ class _HeapPass:
         self._taken: _census.Census | _census.Drift | None = None
 
     @contextmanager
-    def shared(self, take: Callable[[], _census.Census | _census.Drift]) -> Iterator[None]:
+    def shared(
+        self, take: Callable[[], _census.Census | _census.Drift]
+    ) -> Generator[None, None, None]:
         """Let all readings within the block come from one pass, made by *take*."""
         self._take, self._taken = take, None
         try:
@@ -186,7 +188,8 @@ class MemoryBlocks:
 
         def read(self) -> int:
             """Return the blocks in use but for interned strings, which are immortal on 3.12."""
-            return sys.getallocatedblocks() - sys.getunicodeinternedsize()
+            interned: int = sys.getunicodeinternedsize()  # pyright: ignore[reportAttributeAccessIssue]
+            return sys.getallocatedblocks() - interned
 
     else:
 

@@ -106,7 +106,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _counts(config: pytest.Config) -> tuple[int, int]:
     """Return how often to warm up and to measure; raise UsageError for bad values."""
-    match = VALUE.fullmatch(config.getoption("leaks"))
+    match = VALUE.fullmatch(str(config.getoption("leaks")))
     if match is None:
         raise pytest.UsageError(
             f"-R/--leaks takes STAB:RUN, such as 5:4, 6: or :, not {config.getoption('leaks')!r}"
@@ -228,7 +228,8 @@ class LeaksPlugin:
         if options is None:
             return self._checker.plan if self._checker else None
         if self._checker:
-            options = {"stab": self._checker.stab, "run": self._checker.run, **options}
+            defaults: dict[str, Any] = {"stab": self._checker.stab, "run": self._checker.run}
+            options = {**defaults, **options}
         try:
             return make_plan(**options)
         except (TypeError, ValueError) as error:
@@ -417,7 +418,7 @@ def _add_verdict(item: pytest.Item, report: pytest.TestReport, found: Report) ->
 def _attach(report: pytest.TestReport, summary: str, *lines: str, leaking: bool) -> None:
     """Add the verdict to the report, in types that pytest-xdist can send."""
     verdict = {"leaking": leaking, "summary": summary, "lines": list(lines)}
-    report.refleak = verdict  # type: ignore[attr-defined]
+    vars(report)["refleak"] = verdict
 
 
 def verdict_of(report: object) -> dict[str, Any]:
