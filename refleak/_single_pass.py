@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from functools import _lru_cache_wrapper
 from sys import getrefcount
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from refleak import _census
 from refleak._caches import rest
@@ -65,6 +65,7 @@ def shape(frame: FrameType) -> Shape:
     degrees: dict[int, int] = {}
     plain_dicts: dict[int, int] = {}
     incoming = _from_variables(frame)
+    obj = referents = cast("Any", None)
     for obj in objs:
         referents = gc.get_referents(obj)
         degrees[id(obj)] = len(referents)
@@ -73,8 +74,7 @@ def shape(frame: FrameType) -> Shape:
             if type(each) is dict and not gc.is_tracked(each):
                 plain_dicts[id(each)] = len(gc.get_referents(each))
         each = None
-    # no heap is empty
-    del obj, referents  # type: ignore[possibly-undefined]  # pyright: ignore
+    del obj, referents
     unaccounted = {
         id(objs[place]): count - _census.OWN_REFERENCES - incoming[id(objs[place])]
         for place, count in enumerate(map(getrefcount, objs))
@@ -355,10 +355,11 @@ class _Outlived:
             return []
         if self._before.modules != set(sys.modules):
             return []  # the import system and new classes hold some that nobody shows
+        obj = objs = cast("Any", None)
         for objs in (self._old, self._new.values()):
             for obj in objs:
                 incoming.update(map(id, gc.get_referents(obj)))
-        del obj, objs  # type: ignore[possibly-undefined]  # pyright: ignore
+        del obj, objs
         found = []
         for place, count in enumerate(map(getrefcount, self._old)):
             key = id(self._old[place])
