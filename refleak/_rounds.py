@@ -227,6 +227,8 @@ class _FurtherRounds(_Rounds):
         # else would show up in the readings, and the first count in the second.
         self._types = [b"", b""]
         self._seconds = array("d", [0.0])
+        self._read_at = array("d", [0.0])
+        self._window_took = array("d", [0.0])
 
     def rounds(self) -> Rounds:
         """Repeat the measured rounds, then run windows that double, until all is decided.
@@ -240,6 +242,8 @@ class _FurtherRounds(_Rounds):
             self._frozen.thaw()
             rest()
             self._series.read()
+            self._window_took[0] = time.monotonic() - self._read_at[0]
+            self._read_at[0] += self._window_took[0]
 
     def _advance(self, length: array[int]) -> bool:
         """Note what the last reading ended; set how many rounds to run before the next one."""
@@ -280,14 +284,18 @@ class _FurtherRounds(_Rounds):
         self._seconds[0] = time.monotonic() - began
 
     def _idle(self, rounds: int) -> None:
-        """Where other threads run, take a reading after calling nothing for a while."""
+        """Where other threads run, take a reading after calling nothing for a while.
+
+        They run during a window's reading as well, which may take longer than its rounds.
+        """
         if not other_threads():
             return
-        began = time.monotonic()
         time.sleep(min(self._seconds[0], IDLE_SECONDS))
         rest()
         self._series.read()
-        self._windows.add_idle((time.monotonic() - began) / (self._seconds[0] / rounds))
+        idle = time.monotonic() - self._read_at[0]
+        self._read_at[0] += idle
+        self._windows.add_idle(idle * rounds / self._window_took[0])
 
     def _decided(self) -> bool:
         """Tell whether more rounds cannot add to the verdict, or would do harm.

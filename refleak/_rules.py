@@ -123,14 +123,14 @@ def judge(
     if settled_at(windows, rule, run=run, deltas=deltas) is not None:
         return Verdict.CLEAN
     rounds = sum(window.rounds for window in windows)
+    noise = _noise(windows, rule, deltas)
     if exhausted or (rule.enough is not None and rounds >= rule.enough):
         recent = windows[-rule.windows :]
         if len(recent) < rule.windows and rule.exact:
             recent = [*(Window(1, delta) for delta in deltas), *windows[1:]][-rule.windows :]
-        noise = _noise(windows, rule, deltas)
         if steady(recent, rule) and all(_grew(window, rule, run, noise) for window in recent):
             return Verdict.LEAKING
-    if exhausted and windows[-1].growth <= 0:
+    if exhausted and windows[-1].growth <= 0 and noise < MAX_NOISE * rule.least:
         return Verdict.CLEAN
     return Verdict.SUSPICIOUS
 

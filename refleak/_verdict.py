@@ -115,14 +115,16 @@ def _judge(
     verdict = judge_windows(probe, windows, deltas, plan, exhausted=True)
     background = evidence.idle.get(name, 0.0)
     per_call = _per_call(windows, deltas)
-    if verdict is Verdict.CLEAN:
-        return _settled(probe, plan, evidence, deltas)
-    if background > BACKGROUND * per_call:
+    clean = verdict is Verdict.CLEAN
+    # What changes by itself as a leak would, or more, could hide one as well as look like one.
+    if background > (rule_of(probe).least if clean else BACKGROUND * per_call):
         return NotJudged(
             name,
             f"other threads change it by {plural(background, probe.unit)} in the time of a "
             f"call, while nothing is called",
         )
+    if clean:
+        return _settled(probe, plan, evidence, deltas)
     if verdict is Verdict.SUSPICIOUS:
         return _Doubt(name, _doubt(probe, windows, evidence.stopped))
     return Finding(name, probe.unit, deltas, per_call, sum(window.rounds for window in windows))
@@ -146,6 +148,8 @@ def _settled(probe: Probe, plan: Plan, evidence: Evidence, deltas: Sequence[int]
 
 def _doubt(probe: Probe, windows: Sequence[Window], stopped: str | None) -> str:
     last = windows[-1]
+    if last.growth <= 0:
+        return f"{probe.name}: went up and down by too much to tell a leak"
     grew = f"{probe.name}: grew by {plural(last.growth, probe.unit)} in the last "
     if stopped is None:  # another quantity had leaked enough
         return f"{grew}{quantity(last.rounds)} rounds, which are too few to tell a leak"

@@ -138,7 +138,7 @@ def test_exceptions_pass_through_every_door(door, number):
     assert number == subject.calls
 
 
-@pytest.mark.parametrize(("door", "later"), zip(DOORS, [1, 2, 3, 5, 7]))
+@pytest.mark.parametrize(("door", "later"), list(zip(DOORS, [1, 2, 3, 5, 7])))
 def test_exceptions_pass_during_the_diagnosis(door, later):
     """An exception in a round that looks for origin and holders is the caller's too."""
     error = ValueError("its own")
@@ -210,7 +210,7 @@ def collector_debugged():
 @contextmanager
 def collector_tuned():
     before = gc.get_threshold()
-    gc.set_threshold(300, 7, 7)
+    gc.set_threshold(900, 11, 12)
     try:
         yield
     finally:
@@ -228,7 +228,7 @@ def collector_frozen():
 
 @contextmanager
 def memory_traced():
-    tracemalloc.start(3)
+    tracemalloc.start(2)
     try:
         yield
     finally:
@@ -249,9 +249,8 @@ def as_usual():
 
 @contextmanager
 def all_but_frozen():
-    with collector_off(), collector_debugged(), collector_tuned(), memory_traced():
-        with warnings_filtered():
-            yield
+    with collector_off(), collector_debugged(), collector_tuned(), warnings_filtered():
+        yield
 
 
 STATES = [as_usual, all_but_frozen, collector_frozen]
@@ -264,7 +263,7 @@ def test_state_is_as_before_a_clean_check(made):
         assert not find_leaks(lambda: None, **OPTIONS).leaking
 
 
-@pytest.mark.parametrize("made", STATES)
+@pytest.mark.parametrize("made", [*STATES, memory_traced])
 def test_state_is_as_before_a_leak_with_its_diagnosis(made):
     """A leak, found and diagnosed, leaves the interpreter's state as it was."""
     subject = Subject(None, None)
