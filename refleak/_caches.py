@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import gc
 import io
-import os
 import sys
 import weakref
 from abc import ABCMeta
@@ -159,14 +158,6 @@ def _flush_streams() -> None:
                 stream.flush()
 
 
-def _clear_vanished_paths() -> None:
-    """Forget the import system's finders for folders and archives which are gone."""
-    caches: list[dict[Any, Any]] = [sys.path_importer_cache]
-    caches += [zipimport._zip_directory_cache for zipimport in _modules("zipimport")]
-    for cache in caches:
-        _keep(cache, lambda path, _: not isinstance(path, str) or os.path.exists(path))
-
-
 CACHES: dict[str, Callable[[], None]] = {
     "re": _call("re", "purge"),
     "linecache": _clear_linecache,
@@ -185,7 +176,6 @@ CACHES: dict[str, Callable[[], None]] = {
     "distutils": _clear_attribute("distutils.dir_util", "_path_created"),
     "copyreg": _clear_attribute("copyreg", "_extension_cache"),
     "xml.etree": _clear_attribute("xml.etree.ElementPath", "_cache"),
-    "import paths": _clear_vanished_paths,
     "standard streams": _flush_streams,
 }
 """What is cleared, by name; see the module's docstring for what is not."""

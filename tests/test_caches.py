@@ -19,7 +19,6 @@ import ipaddress
 import linecache
 import mimetypes
 import pickle
-import pkgutil
 import re
 import struct
 import sys
@@ -28,8 +27,6 @@ import types
 import typing
 import urllib.parse
 import warnings
-import zipfile
-import zipimport
 from itertools import count
 from xml.etree import ElementTree
 
@@ -167,21 +164,6 @@ def fill_elementpath(_):
     return lambda: root.findall(f"./b{new()}")
 
 
-def fill_import_paths(folder):
-    def find():
-        path = folder / f"{new()}"
-        path.mkdir(parents=True)
-        pkgutil.get_importer(str(path))
-        path.rmdir()
-        archive = folder / f"{new()}.zip"
-        with zipfile.ZipFile(archive, "w") as file:
-            file.writestr("module.py", "")
-        zipimport.zipimporter(str(archive))
-        archive.unlink()
-
-    return find
-
-
 FILL = {
     "re": fill_re,
     "linecache": fill_linecache,
@@ -198,7 +180,6 @@ FILL = {
     "distutils": fill_distutils,
     "copyreg": fill_copyreg,
     "xml.etree": fill_elementpath,
-    "import paths": fill_import_paths,
 }
 
 OTHERS = {"standard streams": "replaced by pytest", "_strptime": "at most five entries", "inspect files": "filled and cleared with inspect"}
@@ -359,17 +340,6 @@ class Unpicklable:
     def reduce(_):
         """Pickle nothing."""
         return Unpicklable, ()
-
-
-def test_finders_for_paths_that_exist_stay(tmp_path):
-    """The import system's finders are forgotten only where the path has vanished."""
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    finders = [pkgutil.get_importer(str(path)) for path in (tmp_path, gone)]
-    gone.rmdir()
-    rest()
-    assert finders[0] is sys.path_importer_cache[str(tmp_path)]
-    assert str(gone) not in sys.path_importer_cache
 
 
 def test_streams_of_users_are_left_alone(monkeypatch):
