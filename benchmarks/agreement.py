@@ -6,6 +6,8 @@ For a debug build. Prints the reference deltas of both where they differ, with t
 known. Exit status 1: they differ for a reason that is not known.
 """
 
+# ruff: noqa: ANN001  # the zoo's entries are duck-typed
+
 from __future__ import annotations
 
 import argparse
@@ -20,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import zoo
+import itertools
 
 ROUNDS = 4
 
@@ -55,7 +58,7 @@ def compare(subject, rounds: int = ROUNDS) -> tuple[list[int], list[int]]:
 
 
 def _deltas(levels: array) -> list[int]:
-    return [after - before for before, after in zip(levels, levels[1:])]
+    return [after - before for before, after in itertools.pairwise(levels)]
 
 
 def compared(entry: zoo.Entry) -> tuple[list[int], list[int]]:

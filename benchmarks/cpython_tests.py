@@ -1,5 +1,7 @@
 """The interpreter's own tests as subjects, one by one, in worker processes that may hang or die."""
 
+# ruff: noqa: BLE001, PTH123, E501  # tests under test may raise anything
+
 from __future__ import annotations
 
 import contextlib
@@ -175,7 +177,7 @@ def _examined(test: unittest.TestCase, fixtures: Fixtures, examine: Examine) -> 
         result = {"skipped": f"skipped: {skip}"}
     except AssertionError as failure:
         result = {"skipped": f"fails by itself when repeated: {failure}"}
-    except BaseException as error:  # noqa: BLE001 (a test can raise anything)
+    except BaseException as error:
         result = {"skipped": f"raises when repeated: {error!r}"}
     gc.collect()
     return {"test": test.id(), "seconds": round(time.monotonic() - began, 3), **result}

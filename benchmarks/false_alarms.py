@@ -8,6 +8,8 @@ rounds with the type cache and CPython's own caches cleared between. Exit status
 alarms.
 """
 
+# ruff: noqa: ARG001  # one signature for all
+
 from __future__ import annotations
 
 import argparse
@@ -23,6 +25,7 @@ from pathlib import Path
 
 import cpython_tests
 from cpython_tests import Result
+import itertools
 
 WINDOWS = 4
 ROUNDS = 60
@@ -63,8 +66,8 @@ def confirm(subject: Callable[[], None], names: list[str]) -> dict[str, list[int
         for number, probe in enumerate(probes):
             levels[number][window] = probe.read()
     return {
-        name: [after - before for before, after in zip(level, level[1:])]
-        for name, level in zip(names, levels)
+        name: [after - before for before, after in itertools.pairwise(level)]
+        for name, level in zip(names, levels, strict=False)
     }
 
 

@@ -7,6 +7,8 @@ and on every 4th. A leak is found if all the quantities that the zoo names for i
 1: leaks were missed.
 """
 
+# ruff: noqa: ARG002  # unittest's signature
+
 from __future__ import annotations
 
 import argparse
@@ -28,12 +30,34 @@ from zoo import LEAKS, Entry
 
 PERIODS = (1, 2, 4)
 
-MODULES = (
-    "test_bisect test_textwrap test_enum test_dataclasses test_re test_collections test_functools "
-    "test_json test_typing test_weakref test_contextlib test_datetime test_csv test_string "
-    "test_set test_dict test_list test_generators test_copy test_pickle test_heapq test_itertools "
-    "test_inspect test_logging test_decimal test_configparser"
-).split()
+MODULES = [
+    "test_bisect",
+    "test_textwrap",
+    "test_enum",
+    "test_dataclasses",
+    "test_re",
+    "test_collections",
+    "test_functools",
+    "test_json",
+    "test_typing",
+    "test_weakref",
+    "test_contextlib",
+    "test_datetime",
+    "test_csv",
+    "test_string",
+    "test_set",
+    "test_dict",
+    "test_list",
+    "test_generators",
+    "test_copy",
+    "test_pickle",
+    "test_heapq",
+    "test_itertools",
+    "test_inspect",
+    "test_logging",
+    "test_decimal",
+    "test_configparser",
+]
 
 USABLE = [entry for entry in LEAKS if not entry.needs_loop and entry.period == 1]
 
@@ -83,9 +107,11 @@ def run(name: str, arguments: argparse.Namespace) -> list[Result]:
     skipped = sum("skipped" in result for result in found)
     missed = [result for result in found if result.get("missed")]
     lines = [
-        f"{name}: {len(found) - skipped} tests, {skipped} skipped, "
-        f"{sum(len(result['missed']) for result in missed)} leaks missed, "
-        f"{time.monotonic() - began:.0f} s"
+        (
+            f"{name}: {len(found) - skipped} tests, {skipped} skipped, "
+            f"{sum(len(result['missed']) for result in missed)} leaks missed, "
+            f"{time.monotonic() - began:.0f} s"
+        )
     ]
     for result in missed:
         for period, quantities in result["missed"].items():

@@ -12,7 +12,7 @@ on 3.10 to 3.15) clears more, which a user would notice and which is therefore l
 - warnings registries: a warning would be shown twice;
 - encodings that were found (a codec is identical to itself), only unknown names are forgotten;
 - ``linecache``: source lines that were put in by hand or are to come from an import loader;
-- ``sys.path_importer_cache``: finders for paths that exist, which an import hook may hold;
+- ``sys.path_importer_cache``: finders, which an import hook may hold;
 - warning filters, ``copyreg.dispatch_table`` and registered subclasses of abstract base classes are
   not caches: regrtest resets what a test changed.
 

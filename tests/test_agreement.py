@@ -14,6 +14,7 @@ from zoo import ZOO
 
 from refleak import _census
 from refleak._settle import settle
+import itertools
 
 pytestmark = pytest.mark.skipif(
     not hasattr(sys, "gettotalrefcount"), reason="needs a debug build: sys.gettotalrefcount"
@@ -48,7 +49,7 @@ def deltas(subject):
 
 def differences(levels):
     """Return the change from each level to the next."""
-    return [after - before for before, after in zip(levels, levels[1:])]
+    return [after - before for before, after in itertools.pairwise(levels)]
 
 
 @pytest.fixture

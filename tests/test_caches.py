@@ -1,5 +1,7 @@
 """The caches of the standard library: each grows, each is cleared, nothing else is lost."""
 
+# ruff: noqa: B024, D103, E501, ICN001  # fillers of caches, named by the cache
+
 from __future__ import annotations
 
 import abc
@@ -70,7 +72,7 @@ def fill_linecache(folder):
 
 
 def fill_typing(_):
-    return lambda: typing.List[typing.Literal[new()]]  # noqa: UP006
+    return lambda: typing.List[typing.Literal[new()]]
 
 
 def fill_abc(_):
@@ -182,7 +184,11 @@ FILL = {
     "xml.etree": fill_elementpath,
 }
 
-OTHERS = {"standard streams": "replaced by pytest", "_strptime": "at most five entries", "inspect files": "filled and cleared with inspect"}
+OTHERS = {
+    "standard streams": "replaced by pytest",
+    "_strptime": "at most five entries",
+    "inspect files": "filled and cleared with inspect",
+}
 """Entries of the table with a test of their own, or with another's."""
 
 
@@ -200,7 +206,7 @@ def growth(fill, reading):
             fill()
         reading()
         ends.append((blocks.read(), references.read()))
-    return max(after - before for before, after in zip(*ends[1:]))
+    return max(after - before for before, after in zip(*ends[1:], strict=False))
 
 
 @pytest.fixture

@@ -29,7 +29,6 @@ import re
 import socket
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -930,7 +929,7 @@ def single_dispatch_and_typing():
         class Box(typing.Generic[kind]):
             pass
 
-        return Box[int], typing.Dict[str, Local]  # noqa: UP006 (the cache of typing is meant)
+        return Box[int], typing.Dict[str, Local]
 
     return subject
 

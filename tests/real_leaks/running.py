@@ -52,8 +52,19 @@ def innocents() -> list[Path]:
 def install(package: str, version: str, folder: Path) -> str | None:
     """Install into *folder* and return None, or why that failed."""
     ran = subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        + ["--only-binary", ":all:", "--target", str(folder), f"{package}=={version}"],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--only-binary",
+            ":all:",
+            "--target",
+            str(folder),
+            f"{package}=={version}",
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -3,10 +3,19 @@
 import collections
 import collections.abc
 
-for name in ("Callable", "Generator", "Iterable", "Mapping", "MutableMapping", "MutableSet", "Sequence", "Set"):
+for name in (
+    "Callable",
+    "Generator",
+    "Iterable",
+    "Mapping",
+    "MutableMapping",
+    "MutableSet",
+    "Sequence",
+    "Set",
+):
     setattr(collections, name, getattr(collections.abc, name))  # this release expects them there
 
-import marshmallow  # noqa: E402
+import marshmallow
 
 
 def work():
