@@ -157,7 +157,7 @@ def old_wrapt(tmp_path_factory) -> Path:
     if made.returncode:
         pytest.skip(f"wrapt {OLD_WRAPT} is not to be had here: {made.stderr.strip()[-200:]}")
     if not [*folder.glob("wrapt/_wrappers.*.so"), *folder.glob("wrapt/_wrappers.*.pyd")]:
-        pytest.skip(f"wrapt {OLD_WRAPT} could be built without its C extension only")
+        pytest.skip(f"wrapt {OLD_WRAPT} comes without its C extension here")
     return folder
 
 
