@@ -64,6 +64,8 @@ class Gauge:
             raise TypeError(f"Gauge: name must be a text that is not empty, not {name!r}")
         if not callable(read):
             raise TypeError(f"Gauge: read must be a function of no arguments, not {read!r}")
+        if unit is not None and (not isinstance(unit, str) or not unit):
+            raise TypeError(f"Gauge: unit must be a text that is not empty, not {unit!r}")
         self.name = name
         self.unit = unit or name.removesuffix("s")
         self.rule = "count"

@@ -1,6 +1,6 @@
 """The caches of the standard library: each grows, each is cleared, nothing else is lost."""
 
-# ruff: noqa: B024, D103, E501, ICN001  # fillers of caches, named by the cache
+# ruff: noqa: B024, D103, ICN001  # fillers of caches, named by the cache
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def fill_linecache(folder):
 
 
 def fill_typing(_):
-    return lambda: typing.List[typing.Literal[new()]]
+    return lambda: list[typing.Literal[new()]]
 
 
 def fill_abc(_):
@@ -199,6 +199,7 @@ def growth(fill, reading):
     """
     for _ in range(CALLS):
         fill()
+    clear_caches()
     blocks, references = MemoryBlocks(), ContainerReferences()
     ends = []
     for calls in (0, 0, CALLS):

@@ -1,0 +1,183 @@
+"""The heap census: exact changes of references, edges, objects and counts by type."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+
+import pytest
+
+from refleak import _census
+from refleak._census import Census, by_type, census, drift, heap, tracked
+from refleak._settle import settle
+
+kept: list = []
+
+
+class Thing:
+    """An object with attributes."""
+
+
+def change(act, count=census):
+    """Return how much a count changes by an act, in references, edges and objects."""
+    kept.clear()
+    kept.extend(range(50))  # so that the list need not grow
+    del kept[:]
+    for _ in range(3):
+        settle()
+        before = count()
+    act()
+    settle()
+    after = count()
+    del kept[:]
+    return Census(*(now - then for now, then in zip(after, before)))
+
+
+def keep(*made):
+    kept.extend(made)
+
+
+def forget_to_release(obj):
+    """Take a reference as an extension does that forgets it."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(obj))
+
+
+def release(obj):
+    """Release what was forgotten."""
+    ctypes.pythonapi.Py_DecRef(ctypes.py_object(obj))
+
+
+forget_to_release(kept)  # the first time makes what later ones reuse
+release(kept)
+
+
+NEW_DICT = 1 if sys.version_info >= (3, 14) else 0
+"""Empty dicts are tracked from birth since 3.14."""
+
+
+def test_nothing_changes_by_nothing():
+    """Two censuses with nothing between them are equal."""
+    assert Census(0, 0, 0) == change(lambda: None)
+
+
+def test_a_fingerprint_does_not_change_by_nothing():
+    """Two fingerprints with nothing between them are equal."""
+    assert Census(0, 0, 0) == change(lambda: None, drift)
+
+
+def test_a_list_is_an_object_an_edge_and_a_reference():
+    """A new empty list that is kept counts one of each."""
+    assert Census(1, 1, 1) == change(lambda: keep([]))
+
+
+def test_an_empty_dict_is_counted_before_it_is_tracked():
+    """A dict that the collector does not track yet is a leaf, with its reference and edge."""
+    assert Census(1, 1, NEW_DICT) == change(lambda: keep({}))
+
+
+def test_untracked_objects_are_counted():
+    """Texts and numbers are found as leaves of what holds them."""
+    assert Census(2, 2, 0) == change(lambda: keep("".join(["a", str(id(kept))]), float(id(kept))))
+
+
+def test_a_leaf_held_twice_is_one_object_with_two_references():
+    """Each leaf is counted once, however many hold it."""
+
+    def act():
+        text = f"{id(kept)} once"
+        keep(text, text)
+
+    assert Census(2, 2, 0) == change(act)
+
+
+def test_immortals_show_as_edges():
+    """A None in a list is an edge everywhere, a reference only where None is mortal."""
+    immortal = sys.version_info >= (3, 12)
+    assert Census(0 if immortal else 1, 1, 0) == change(lambda: keep(None))
+
+
+def test_a_forgotten_reference_is_one_without_an_edge():
+    """A bare incref of an old object is a reference that no container holds."""
+    old = Thing()
+    keep_alive = [old]
+    changed = change(lambda: forget_to_release(old))
+    release(old)
+    assert Census(1, 0, 0) == changed
+    assert keep_alive
+
+
+def test_a_fingerprint_sees_a_forgotten_reference():
+    """The cheap pass notices a bare incref of an object that a container holds."""
+    old = Thing()
+    holder = [old]
+    changed = change(lambda: forget_to_release(old), drift)
+    release(old)
+    assert 0 < changed.references
+    assert 0 == changed.edges
+    assert holder
+
+
+@pytest.mark.skipif(not hasattr(sys, "gettotalrefcount"), reason="needs a debug build")
+@pytest.mark.parametrize("made", [list, dict, object, Thing, lambda: (Thing(), [])])
+def test_references_are_those_of_the_debug_build(made):
+    """The census counts what the interpreter counts."""
+    for _ in range(3):
+        settle()
+        before, total = census(), sys.gettotalrefcount()
+    keep(made())
+    settle()
+    after, total_after = census(), sys.gettotalrefcount()
+    del kept[:]
+    assert abs((total_after - total) - (after.references - before.references)) <= 2
+
+
+def test_modules_are_left_out():
+    """No module is looked into, since that can hang on 3.12; their dicts are tracked."""
+    types_of = {type(each) for each in tracked()}
+    assert type(sys) not in types_of
+
+
+def test_the_heap_holds_each_object_once():
+    """Tracked objects and leaves together hold no object twice."""
+    objs = heap()
+    assert len(objs) == len(set(map(id, objs)))
+    assert any(each is kept for each in objs)
+
+
+def test_counts_by_type_change_by_what_was_made():
+    """Three instances more are three in the table, with their references."""
+    name = f"{__name__}.Thing"
+    by_type()
+    before = by_type().get(name, (0, 0))
+    things = [Thing(), Thing(), Thing()]
+    again = things[:1]
+    after = by_type()[name]
+    assert (3, 4) == tuple(now - then for now, then in zip(after, before))
+    assert again
+
+
+def test_counting_keeps_no_class_alive():
+    """The table has names of types, not types."""
+    counts = by_type()
+    assert {str} == {type(name) for name in counts}
+
+
+def test_hostile_objects_are_not_asked():
+    """No method of a counted object runs."""
+
+    class Hostile:
+        def fail(self, *_):
+            raise AssertionError
+
+        __eq__ = __hash__ = __bool__ = __len__ = __getattribute__ = fail
+
+    keep(Hostile(), {"a": Hostile()})
+    census(), drift(), by_type()
+    del kept[:]
+    gc.collect()
+
+
+def test_its_own_references_are_left_out():
+    """The references held by the count itself were measured, not assumed."""
+    assert 1 <= _census.OWN_REFERENCES <= 3
