@@ -21,8 +21,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-import zoo
 import itertools
+
+import zoo
 
 ROUNDS = 4
 

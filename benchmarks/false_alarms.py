@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import platform
 import sys
 import time
@@ -25,7 +26,6 @@ from pathlib import Path
 
 import cpython_tests
 from cpython_tests import Result
-import itertools
 
 WINDOWS = 4
 ROUNDS = 60

@@ -6,6 +6,7 @@ benchmarks/agreement.py compares the two for the whole zoo.
 from __future__ import annotations
 
 import gc
+import itertools
 import sys
 from array import array
 
@@ -14,7 +15,6 @@ from zoo import ZOO
 
 from refleak import _census
 from refleak._settle import settle
-import itertools
 
 pytestmark = pytest.mark.skipif(
     not hasattr(sys, "gettotalrefcount"), reason="needs a debug build: sys.gettotalrefcount"

@@ -42,7 +42,7 @@ def told(func):
 
 print("RESULT" + json.dumps({{"innocent": told({innocent}), "leaking": told({leaking})}}), flush=True)
 {end}
-"""
+"""  # noqa: E501
 
 OBJECTS = {"memory blocks", "objects", "container references", "references"}
 
@@ -74,7 +74,7 @@ def judged(
 
 
 def assert_right(found, *, unjudged=frozenset()):
-    """The innocent is clean, and of the leak all is found but what the report says is not judged."""
+    """The innocent is clean, and of the leak all is found but what the report says is not judged."""  # noqa: E501
     assert [] == found["innocent"]["found"], found["innocent"]["text"]
     missing = OBJECTS - set(found["leaking"]["found"])
     assert missing <= set(found["leaking"]["unjudged"]) & unjudged, found["leaking"]["text"]
@@ -96,7 +96,7 @@ ENVIRONMENTS = {
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
 def test_settings_of_the_environment(environment):
-    """Allocators, modes and hash seeds do not change the verdict but for blocks without pymalloc."""
+    """Allocators, modes and hash seeds do not change the verdict but for blocks without pymalloc."""  # noqa: E501
     unjudged = {"memory blocks"} if environment.get("PYTHONMALLOC", "")[:6] == "malloc" else set()
     found = judged(environment=environment)
     assert_right(found, unjudged=unjudged)
@@ -152,7 +152,9 @@ time.sleep(0.02)
 
 def test_another_thread_that_leaks():
     """What another thread leaks while nothing is called is not the code's: the report says so."""
-    found = judged(setup=GROWING_THREAD, end="import os; os._exit(0)", innocent="lambda: time.sleep(0.002)")
+    found = judged(
+        setup=GROWING_THREAD, end="import os; os._exit(0)", innocent="lambda: time.sleep(0.002)"
+    )
     assert [] == found["innocent"]["found"], found["innocent"]["text"]
     reasons = found["innocent"]["unjudged"]
     assert any("other threads" in reason for reason in reasons.values())
@@ -179,7 +181,10 @@ def use_and_leak():
 def test_a_daemon_thread_started_on_first_use():
     """A thread that the first call starts is no leak, nor does it hide one."""
     found = judged(
-        setup=THREAD_ON_FIRST_USE, innocent="use", leaking="use_and_leak", end="import os; os._exit(0)"
+        setup=THREAD_ON_FIRST_USE,
+        innocent="use",
+        leaking="use_and_leak",
+        end="import os; os._exit(0)",
     )
     assert_right(found)
 
@@ -270,7 +275,6 @@ def use_and_leak():
 
 def test_a_first_call_that_imports_500_modules():
     """What the first call imports is no leak, nor does it hide one."""
-
     end = "import shutil; shutil.rmtree(folder)"
     assert_right(judged(setup=IMPORTS, innocent="use", leaking="use_and_leak", end=end))
 

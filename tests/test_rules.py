@@ -76,7 +76,9 @@ LEAKS = {
     "behind a release in the last measured round": [1, 0, 0, -5, *repeated(1, 0, 0, 0)],
     "behind a release in the first further rounds": [1, 0, 0, 0, 1, -9, *repeated(0, 0, 1, 0)],
     "behind a release in a later window": [
-        *repeated(1)[:20], -60, *repeated(1),
+        *repeated(1)[:20],
+        -60,
+        *repeated(1),
     ],
     "behind a level that swings": repeated(3, -1, 3, -1),
     "behind a level that swings, the least": repeated(2, -1, 1, -1),
@@ -166,7 +168,7 @@ def test_windows_keep_to_the_bound():
         for most in range(run, 300):
             lengths = [w.rounds for w in windows_of(repeated(1), COUNT, run, most)]
             assert most >= sum(lengths)
-            assert all(2 * after >= before for before, after in zip(lengths, lengths[1:]))
+            assert all(2 * after >= before for before, after in zip(lengths, lengths[1:]))  # noqa: B905, RUF007
             assert run == lengths[0]
 
 

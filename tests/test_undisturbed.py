@@ -1,4 +1,4 @@
-"""Nothing is disturbed: exceptions pass, interpreter state is as before, collectors keep working."""
+"""Nothing is disturbed: exceptions pass, interpreter state is as before, collectors keep working."""  # noqa: E501
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ class Subject:
 # --- every door ----------------------------------------------------------------------------------
 
 
-def by_decorator(subject, **options):
-    assert_no_leaks(**OPTIONS, **options)(lambda: subject())()
+def by_decorator(subject, **options):  # noqa: D103
+    assert_no_leaks(**OPTIONS, **options)(lambda: subject())()  # noqa: PLW0108
 
 
-def by_async_decorator(subject, **options):
+def by_async_decorator(subject, **options):  # noqa: D103
     @assert_no_leaks(**OPTIONS, **options)
     async def wrapped():
         await asyncio.sleep(0)
@@ -76,17 +76,17 @@ def by_async_decorator(subject, **options):
     asyncio.run(wrapped())
 
 
-def by_call(subject, **options):
+def by_call(subject, **options):  # noqa: D103
     with leak_check(**OPTIONS, **options) as check:
         check(subject)
 
 
-def by_loop(subject, **options):
+def by_loop(subject, **options):  # noqa: D103
     for _ in leak_check(**OPTIONS, **options):
         subject()
 
 
-def by_find_leaks(subject, **options):
+def by_find_leaks(subject, **options):  # noqa: D103
     find_leaks(subject, **OPTIONS, **options)
 
 
@@ -138,7 +138,7 @@ def test_exceptions_pass_through_every_door(door, number):
     assert number == subject.calls
 
 
-@pytest.mark.parametrize(("door", "later"), list(zip(DOORS, [1, 2, 3, 5, 7])))
+@pytest.mark.parametrize(("door", "later"), list(zip(DOORS, [1, 2, 3, 5, 7])))  # noqa: B905
 def test_exceptions_pass_during_the_diagnosis(door, later):
     """An exception in a round that looks for origin and holders is the caller's too."""
     error = ValueError("its own")
@@ -190,7 +190,7 @@ def state_kept():
 
 
 @contextmanager
-def collector_off():
+def collector_off():  # noqa: D103
     gc.disable()
     try:
         yield
@@ -199,7 +199,7 @@ def collector_off():
 
 
 @contextmanager
-def collector_debugged():
+def collector_debugged():  # noqa: D103
     gc.set_debug(gc.DEBUG_UNCOLLECTABLE)
     try:
         yield
@@ -208,7 +208,7 @@ def collector_debugged():
 
 
 @contextmanager
-def collector_tuned():
+def collector_tuned():  # noqa: D103
     before = gc.get_threshold()
     gc.set_threshold(900, 11, 12)
     try:
@@ -218,7 +218,7 @@ def collector_tuned():
 
 
 @contextmanager
-def collector_frozen():
+def collector_frozen():  # noqa: D103
     gc.freeze()
     try:
         yield
@@ -227,7 +227,7 @@ def collector_frozen():
 
 
 @contextmanager
-def memory_traced():
+def memory_traced():  # noqa: D103
     tracemalloc.start(2)
     try:
         yield
@@ -236,19 +236,19 @@ def memory_traced():
 
 
 @contextmanager
-def warnings_filtered():
+def warnings_filtered():  # noqa: D103
     with warnings.catch_warnings():
         warnings.simplefilter("error", BytesWarning)
         yield
 
 
 @contextmanager
-def as_usual():
+def as_usual():  # noqa: D103
     yield
 
 
 @contextmanager
-def all_but_frozen():
+def all_but_frozen():  # noqa: D103
     with collector_off(), collector_debugged(), collector_tuned(), warnings_filtered():
         yield
 
@@ -284,7 +284,7 @@ def test_state_is_as_before_an_exception(made, number):
 def test_state_is_as_before_a_loop_that_is_left(number):
     """A loop that is left by break leaves the interpreter's state as it was."""
     kept = []
-    with state_kept(), pytest.warns(RuntimeWarning, match="left early"):
+    with state_kept(), pytest.warns(RuntimeWarning, match="left early"):  # noqa: PT031
         for _ in leak_check(**OPTIONS):
             kept.append({})
             if len(kept) == number:
@@ -294,33 +294,33 @@ def test_state_is_as_before_a_loop_that_is_left(number):
 # --- code that works with the collector -----------------------------------------------------------
 
 
-def ask_for_old_objects(old):
+def ask_for_old_objects(old):  # noqa: D103
     assert any(each is old for each in gc.get_objects())
     assert [] != gc.get_referrers(old)
 
 
-def expect_nothing_frozen(_):
+def expect_nothing_frozen(_):  # noqa: D103
     assert gc.get_freeze_count() <= 2500
 
 
-def freeze_and_unfreeze(_):
+def freeze_and_unfreeze(_):  # noqa: D103
     gc.freeze()
     assert gc.get_freeze_count() > 2500
     gc.unfreeze()
 
 
-def collect_twice(_):
+def collect_twice(_):  # noqa: D103
     node = weakref.ref(Node())
     gc.collect()
     assert node() is None
 
 
-def switch_off_and_on(_):
+def switch_off_and_on(_):  # noqa: D103
     gc.disable()
     gc.enable()
 
 
-def set_thresholds(_):
+def set_thresholds(_):  # noqa: D103
     before = gc.get_threshold()
     gc.set_threshold(5, 5, 5)
     gc.set_threshold(*before)
@@ -368,7 +368,7 @@ def test_an_old_cycle_is_collected_when_the_code_collects():
     assert [True] == gone
 
 
-@pytest.mark.parametrize("freeze", [lambda: gc.freeze(), early_freeze], ids=["late", "early"])
+@pytest.mark.parametrize("freeze", [lambda: gc.freeze(), early_freeze], ids=["late", "early"])  # noqa: PLW0108
 def test_a_freeze_of_the_code_under_test_is_kept(freeze):
     """What the code under test froze is frozen after the check, and its leaks are found."""
     subject = Subject(None, None, freeze)
@@ -400,7 +400,7 @@ def test_a_freeze_before_an_exception_is_kept(number):
         gc.unfreeze()
 
 
-# --- checks within and beside checks ----------------------------------------------------------------
+# --- checks within and beside checks ----------------------------------------------------------------  # noqa: E501
 
 
 def test_a_check_within_a_check_runs_once_unjudged():

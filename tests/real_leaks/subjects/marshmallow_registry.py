@@ -15,7 +15,7 @@ for name in (
 ):
     setattr(collections, name, getattr(collections.abc, name))  # this release expects them there
 
-import marshmallow
+import marshmallow  # noqa: E402
 
 
 def work():
