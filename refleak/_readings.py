@@ -24,6 +24,11 @@ def column(rows: int) -> array[int]:
     return array("q", bytes(8 * rows))
 
 
+def _difference(after: int, before: int) -> int:
+    """Return a change of a level that is kept modulo :data:`LARGEST`, which may be negative."""
+    return (after - before + LARGEST // 2) % LARGEST - LARGEST // 2
+
+
 class Series:
     """Readings of some probes at the ends of consecutive rounds."""
 
@@ -52,13 +57,16 @@ class Series:
 
     def change(self, since: int, until: int) -> dict[str, int]:
         """Return each quantity's change from one reading to another, by its name."""
-        return {probe.name: values[until] - values[since] for values, probe in self._columns}
+        return {
+            probe.name: _difference(values[until], values[since])
+            for values, probe in self._columns
+        }
 
     def deltas(self, count: int | None = None) -> dict[str, tuple[int, ...]]:
         """Return the first *count* (or all) changes from each reading to the next."""
         stop = self.last if count is None else count
         return {
-            probe.name: tuple(values[row + 1] - values[row] for row in range(stop))
+            probe.name: tuple(_difference(values[row + 1], values[row]) for row in range(stop))
             for values, probe in self._columns
         }
 
