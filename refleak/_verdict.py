@@ -117,7 +117,7 @@ def _judge(
     per_call = _per_call(windows, deltas)
     clean = verdict is Verdict.CLEAN
     # What changes by itself as a leak would, or more, could hide one as well as look like one.
-    if background > (rule_of(probe).least if clean else BACKGROUND * per_call):
+    if background > (rule_of(probe).least if clean else max(0, BACKGROUND * per_call)):
         return NotJudged(
             name,
             f"other threads change it by {plural(background, probe.unit)} in the time of a "
@@ -131,7 +131,7 @@ def _judge(
 
 
 def _per_call(windows: Sequence[Window], deltas: Sequence[int]) -> float:
-    if len(set(deltas)) == 1:
+    if len(set(deltas)) == 1 and deltas[0]:
         return float(deltas[0])
     return round(windows[-1].rate, 4)
 
