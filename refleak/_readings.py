@@ -58,8 +58,7 @@ class Series:
     def change(self, since: int, until: int) -> dict[str, int]:
         """Return each quantity's change from one reading to another, by its name."""
         return {
-            probe.name: _difference(values[until], values[since])
-            for values, probe in self._columns
+            probe.name: _difference(values[until], values[since]) for values, probe in self._columns
         }
 
     def deltas(self, count: int | None = None) -> dict[str, tuple[int, ...]]:

@@ -105,7 +105,7 @@ def test_the_largest_idle_rate_counts():
 def test_readings_keep_no_memory():
     """Three hundred readings of big numbers leave not one block behind."""
     gauge = Gauge("big numbers", lambda: 10**6)
-    made = Series([*select("-all memory blocks".split(" ", 1)), gauge], 400)
+    made = Series([*select(["-all", "memory blocks"]), gauge], 400)
     for _ in range(50):
         made.read()
     before = sys.getallocatedblocks()

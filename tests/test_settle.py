@@ -77,11 +77,11 @@ def test_thawing_twice_is_thawing_once(frozen):
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda: gc.collect(),
-        lambda: gc.get_objects(),
+        lambda: gc.collect(),  # noqa: PLW0108
+        lambda: gc.get_objects(),  # noqa: PLW0108
         lambda: gc.get_referrers(3),
-        lambda: gc.get_freeze_count(),
-        lambda: gc.unfreeze(),
+        lambda: gc.get_freeze_count(),  # noqa: PLW0108
+        lambda: gc.unfreeze(),  # noqa: PLW0108
     ],
 )
 def test_who_asks_the_collector_thaws_the_heap(frozen, ask):

@@ -44,7 +44,7 @@ def evidence(growths, *, deltas=(2, 2, 2, 2), idle=0.0, stopped="2,000 rounds", 
     )
 
 
-def found(given, plan=PLAN, probes=(THINGS,)):
+def found(given, plan=PLAN, probes=(THINGS,)):  # noqa: D103
     return find(plan, probes, given, [])
 
 
@@ -130,7 +130,9 @@ def test_growth_that_another_explains_is_part_of_it():
         windows={**each[0].windows, "native heap": heavy},
         stopped="1 second",
     )
-    parts = {finding.quantity: finding.part_of for finding in found(both, plan, (blocks, native)).leaking}
+    parts = {
+        finding.quantity: finding.part_of for finding in found(both, plan, (blocks, native)).leaking
+    }
     assert {"memory blocks": None, "native heap": "memory blocks"} == parts
 
 
@@ -144,8 +146,18 @@ def test_without_further_rounds_there_is_no_table():
 
 def test_types_are_sorted_by_their_change():
     """The largest change in references comes first; what did not change is left out."""
-    before = {"a": TypeCount(1, 1), "b": TypeCount(5, 5), "c": TypeCount(1, 9), "gone": TypeCount(2, 3)}
-    after = {"a": TypeCount(1, 1), "b": TypeCount(9, 25), "c": TypeCount(1, 8), "new": TypeCount(4, 4)}
+    before = {
+        "a": TypeCount(1, 1),
+        "b": TypeCount(5, 5),
+        "c": TypeCount(1, 9),
+        "gone": TypeCount(2, 3),
+    }
+    after = {
+        "a": TypeCount(1, 1),
+        "b": TypeCount(9, 25),
+        "c": TypeCount(1, 8),
+        "new": TypeCount(4, 4),
+    }
     assert (
         TypeChange("b", 4, 20),
         TypeChange("new", 4, 4),
