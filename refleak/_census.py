@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 from refleak._format import type_name
 from refleak._settle import GARBAGE, clear_type_cache
 
-IMMORTAL = 1 << 30
-"""From this count on an object is immortal (3.12+): its count does not follow its references."""
+IMMORTAL = 1 << 29
+"""From this count on an object is immortal (3.12+), or static (3.11: a thousand million): its count
+does not follow its references."""
 
 CHUNK = 512
 """Objects handed to ``gc.get_referents`` at once: few enough to stay in the processor's cache."""
