@@ -13,6 +13,9 @@ import sys
 
 import pytest
 
+# Minutes: each test runs interpreters of its own, some a dozen.
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import gc, itertools, json, logging, sys, threading, time, warnings
 import refleak
@@ -186,7 +189,8 @@ def test_a_daemon_thread_started_on_first_use():
         leaking="use_and_leak",
         end="import os; os._exit(0)",
     )
-    assert_right(found)
+    # The thread itself changes references now and then, while it waits.
+    assert_right(found, unjudged=frozenset({"references"}))
 
 
 COLLECTIONS = {
