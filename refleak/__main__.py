@@ -1,5 +1,7 @@
 """The front door: ``python -m refleak run``, ``unittest`` and ``doctor``."""
 
+# ruff: noqa: T201  # a command line prints: it is what it is for
+
 from __future__ import annotations
 
 import argparse
@@ -13,7 +15,7 @@ import traceback
 from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from refleak._api import _refuse as refuse
 from refleak._api import is_async, name_of
@@ -146,9 +148,9 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         parser.error(str(error))
     try:
         report = judge(subject, plan)
-    except Exception:  # noqa: BLE001 - whatever the function raises
+    except Exception:  # noqa: BLE001  # the user's function may raise anything; it is shown
         traceback.print_exc()
-        print(f"not judged: {options.target} raised an exception", file=sys.stderr)  # noqa: T201
+        print(f"not judged: {options.target} raised an exception", file=sys.stderr)
         return USAGE
     tell(report, options.json)
     return LEAK if report.leaking else CLEAN
@@ -176,7 +178,7 @@ def find(target: str) -> Callable[[], Any]:
         raise TypeError(f"{target} is called without arguments, but: {error}") from error
     except ValueError:  # a function in C without a signature
         pass
-    return found  # type: ignore[no-any-return]
+    return cast("Callable[[], Any]", found)
 
 
 def judge(subject: Callable[[], Any], plan: Plan) -> Report:
@@ -205,9 +207,9 @@ async def _run_async(subject: Callable[[], Any], check: Check) -> None:
 def tell(report: Report, file: str | None) -> None:
     """Print the report, and write it as JSON if asked to."""
     if file == "-":
-        print(report.to_json(indent=2))  # noqa: T201
+        print(report.to_json(indent=2))
         return
-    print(report)  # noqa: T201
+    print(report)
     if file is not None:
         Path(file).write_text(report.to_json(indent=2) + "\n", encoding="utf-8")
 
@@ -246,7 +248,7 @@ def doctor() -> int:
     from refleak._doctor import doctor_lines
 
     for line in doctor_lines():
-        print(line)  # noqa: T201
+        print(line)
     return CLEAN
 
 

@@ -88,6 +88,7 @@ def _clear_typing() -> None:
 
 def _clear_abc() -> None:
     """Clear the caches of isinstance() and issubclass() of every abstract base class."""
+    # A built-in module (of _abc.c) that no type stubs describe.
     import _abc  # type: ignore[import-not-found]  # pyright: ignore[reportMissingImports]
 
     for cls in _classes(object, set()):

@@ -189,10 +189,10 @@ def _show(value: object) -> str:
 
 
 def check_implementation() -> None:
-    """Raise NotImplementedError on an interpreter that does not count references."""
+    """Raise RuntimeError on an interpreter that does not count references."""
     name = sys.implementation.name
     if name != "cpython":
-        raise NotImplementedError(
+        raise RuntimeError(
             f"refleak needs CPython: {name} does not count references, so leaks cannot be told "
             f"from garbage not collected yet"
         )

@@ -255,7 +255,7 @@ class RoundResult:
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self if name in self._OWN else self._result, name, value)
 
-    def startTest(self, test: object) -> None:  # noqa: N802, ARG002
+    def startTest(self, test: object) -> None:  # noqa: N802, ARG002  # unittest's signature
         """Tell of the start once; leave out what an earlier round wrote to a captured stream."""
         if not self._started:
             self._started = True
@@ -264,7 +264,7 @@ class RoundResult:
             for stream in (sys.stdout, sys.stderr):
                 _forget(stream)
 
-    def stopTest(self, test: object) -> None:  # noqa: N802, ARG002
+    def stopTest(self, test: object) -> None:  # noqa: N802, ARG002  # unittest's signature
         """Note it for the end: the test goes on in the next round."""
         self._stopped = True
 

@@ -117,7 +117,7 @@ def _counts(config: pytest.Config) -> tuple[int, int]:
     )
     try:
         check_implementation()
-    except NotImplementedError as error:
+    except RuntimeError as error:
         raise pytest.UsageError(str(error)) from error
     return stab, run
 
