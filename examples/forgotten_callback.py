@@ -6,6 +6,8 @@ on_click = []
 
 
 class Widget:
+    __slots__ = ()
+
     def __init__(self):
         on_click.append(self.clicked)
 
