@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
+from running import ROOT, python
 
-ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 MOST_LINES = 40
 LABELS = 15
@@ -96,21 +96,10 @@ ELSEWHERE = {"wrapt_round.py"}
 """Tested by a test of its own below."""
 
 
-def run(name: str, *, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(name: str, *, path: Path | None = None) -> CompletedProcess[str]:
     """Run an example from the root of the checkout; *path* is searched for packages first."""
-    environment = {key: value for key, value in os.environ.items() if key != "REFLEAK"}
-    environment["PYTHONPATH"] = os.pathsep.join(map(str, filter(None, (path, ROOT))))
-    return subprocess.run(
-        [sys.executable, f"examples/{name}"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-    )
+    packages = os.pathsep.join(map(str, filter(None, (path, ROOT))))
+    return python(f"examples/{name}", folder=ROOT, merged=True, PYTHONPATH=packages)
 
 
 def rows(report: str, label: str) -> list[str]:
@@ -147,14 +136,8 @@ def old_wrapt(tmp_path_factory) -> Path:
     folder: Path = tmp_path_factory.mktemp("wrapt")
     # A wheel's inlined reference counting is not what a debug build counts.
     kind = "--no-binary" if hasattr(sys, "gettotalrefcount") else "--only-binary"
-    command = [sys.executable, "-m", "pip", "install", "-q", "--target", str(folder), "--no-deps"]
-    made = subprocess.run(
-        [*command, kind, "wrapt", f"wrapt=={OLD_WRAPT}"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    options = ["-q", "--target", str(folder), "--no-deps", kind, "wrapt"]
+    made = python("-m", "pip", "install", *options, f"wrapt=={OLD_WRAPT}")
     if made.returncode:
         pytest.skip(f"wrapt {OLD_WRAPT} is not to be had here: {made.stderr.strip()[-200:]}")
     if not [*folder.glob("wrapt/_wrappers.*.so"), *folder.glob("wrapt/_wrappers.*.pyd")]:
@@ -218,15 +201,8 @@ def test_wrapt_is_mended():
 
 
 @pytest.mark.parametrize("name", ["test_faucet.py", "test_zope_leak.py"])
-def test_as_pytest_files(name, pytestconfig):
+def test_as_pytest_files(name):
     """Examples named test_*.py are ordinary test files, which pytest runs too."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"examples/{name}"],
-        cwd=pytestconfig.rootpath,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    ran = python("-m", "pytest", "-q", "-p", "no:cacheprovider", f"examples/{name}", folder=ROOT)
     assert "1 failed, 1 passed" in ran.stdout
     assert LEAKS[name].headline in ran.stdout

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-import subprocess
 import sys
 import textwrap
 import tracemalloc
 
 import pytest
+from running import python
 
 from refleak import __main__ as front
 from refleak import _doctor
@@ -167,14 +166,7 @@ def test_without_a_command_the_help_is_shown(capsys):
 
 def test_it_is_started_as_a_module(subjects):
     """``python -m refleak`` finds modules in the working directory."""
-    done = subprocess.run(
-        [sys.executable, "-m", "refleak", "run", "subjects:leaking"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": ""},
-        timeout=300,
-        check=False,
-    )
+    done = python("-m", "refleak", "run", "subjects:leaking", PYTHONPATH="")
     assert 1 == done.returncode
     assert "leaking leaked 1 reference" in done.stdout
 
@@ -208,14 +200,7 @@ def test_every_quantity_is_judged_or_not():
 
 def test_what_cannot_be_judged_has_its_reason():
     """Without Python's own allocator there are no memory blocks, and doctor says why."""
-    done = subprocess.run(
-        [sys.executable, "-m", "refleak", "doctor"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONMALLOC": "malloc"},
-        timeout=300,
-        check=False,
-    )
+    done = python("-m", "refleak", "doctor", PYTHONMALLOC="malloc")
     assert "PYTHONMALLOC         malloc" in done.stdout
     section = done.stdout.partition("Not judged here")[2]
     assert "memory blocks        Python's own allocator is off" in section

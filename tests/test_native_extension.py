@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from native import building
+from running import python
 
 from refleak import find_leaks
 from refleak._platform import system
@@ -105,8 +104,7 @@ def test_a_lost_thread_is_found(native):
     In its own process, which leaves without waiting for the threads.
     """
     folders = [str(Path(__file__).parent), str(Path(native.__file__).parent)]
-    command = [sys.executable, "-c", _IN_ITS_OWN_PROCESS, *folders]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    ran = python("-c", _IN_ITS_OWN_PROCESS, *folders)
     assert "threads" in ran.stdout.strip().split(","), ran.stderr
 
 

@@ -7,11 +7,9 @@ one innocent and one leak, and prints what was found.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+from running import python
 
 # Minutes: each test runs interpreters of its own, some a dozen.
 pytestmark = pytest.mark.slow
@@ -58,19 +56,11 @@ def judged(
     end="",
     most=60,
     environment=None,
-    before=(),
 ):
     """Run the script in a process of its own and return what it found."""
     script = SCRIPT.format(setup=setup, innocent=innocent, leaking=leaking, end=end, most=most)
-    variables = {name: value for name, value in os.environ.items() if name != "PYTHONMALLOC"}
-    done = subprocess.run(
-        [sys.executable, *options, *before, "-c", script],
-        env={**variables, **(environment or {})},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    variables = {"PYTHONMALLOC": "default", **(environment or {})}
+    done = python(*options, "-c", script, **variables)
     line = next((each for each in done.stdout.splitlines() if each.startswith("RESULT")), None)
     assert line is not None, done.stdout + done.stderr
     return json.loads(line.removeprefix("RESULT"))

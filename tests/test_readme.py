@@ -11,19 +11,18 @@ blocks run; a block without a title is run by itself and prints nothing.
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
+from running import ROOT, python
 
-ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -98,24 +97,19 @@ def write_files(page: Path, folder: Path) -> None:
         path.write_text(block.text, encoding="utf-8")
 
 
-def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+VARIABLES = {
+    "PYTHONPATH": str(ROOT),
+    "PYTEST_ADDOPTS": "-p no:cacheprovider",
+    "NO_COLOR": "1",
+    "COLUMNS": "80",
+}
+
+
+def run(command: str, folder: Path) -> CompletedProcess[str]:
     """Run a command, ``python ...``, with this interpreter and this checkout."""
     program, *arguments = shlex.split(command)
     assert "python" == program
-    environment = {key: value for key, value in os.environ.items() if key != "REFLEAK"}
-    environment |= {"PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": "-p no:cacheprovider"}
-    environment |= {"NO_COLOR": "1", "COLUMNS": "80"}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-    )
+    return python(*arguments, folder=folder, merged=True, **VARIABLES)
 
 
 PYTHON = [block for page in PAGES for block in blocks(page, "python")]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import subprocess
 import sys
 import textwrap
 
 import pytest
+from running import python
 
 from refleak._census import TypeCount
 from refleak.unittest import discover_first, iterations, rounds, row, table
@@ -70,15 +69,7 @@ def suites(tmp_path):
 
 def run(folder, *arguments, **environment):
     """Run ``python -m refleak unittest`` in a folder."""
-    return subprocess.run(
-        [sys.executable, "-m", "refleak", "unittest", *arguments],
-        cwd=folder,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return python("-m", "refleak", "unittest", *arguments, folder=folder, **environment)
 
 
 def iteration_tables(output):
