@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import doctest
 import gc
 import importlib
+import itertools
 import json
 import os
 import selectors
@@ -17,6 +19,7 @@ import tempfile
 import time
 import unittest
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 Result = dict[str, object]
@@ -181,6 +184,17 @@ def _examined(test: unittest.TestCase, fixtures: Fixtures, examine: Examine) -> 
         result = {"skipped": f"raises when repeated: {error!r}"}
     gc.collect()
     return {"test": test.id(), "seconds": round(time.monotonic() - began, 3), **result}
+
+
+def run_modules(
+    run: Callable[[str, argparse.Namespace], list[Result]], arguments: argparse.Namespace
+) -> list[Result]:
+    """In the parent: run all modules asked for, as many at once as asked for; join what they tell."""
+    arguments.results = arguments.results.resolve()
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        found = pool.map(lambda name: run(name, arguments), arguments.modules)
+        return list(itertools.chain.from_iterable(found))
 
 
 def run_module(command: list[str], results: Path, limit: float) -> Iterator[Result]:

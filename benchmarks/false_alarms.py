@@ -21,7 +21,6 @@ import time
 import unittest
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cpython_tests
@@ -143,14 +142,7 @@ def main() -> int:
     if arguments.worker:
         name, results = arguments.worker
         cpython_tests.work(name, cpython_tests.done_tests(Path(results)), examine)
-    arguments.results = arguments.results.resolve()
-    arguments.results.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        found = [
-            result
-            for results in pool.map(lambda name: run(name, arguments), arguments.modules)
-            for result in results
-        ]
+    found = cpython_tests.run_modules(run, arguments)
     print(_line(f"all, on {platform.python_version()}", found, 0).rpartition(",")[0])
     return int(any("alarm" in result and truth(result) == "false" for result in found))
 

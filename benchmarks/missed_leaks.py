@@ -18,7 +18,6 @@ import sys
 import time
 import unittest
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cpython_tests
@@ -144,14 +143,7 @@ def main() -> int:
     if arguments.worker:
         work(*arguments.worker)
     arguments.share = -(-arguments.tests // len(arguments.modules)) + 2  # some cannot be run
-    arguments.results = arguments.results.resolve()
-    arguments.results.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        found = [
-            result
-            for results in pool.map(lambda name: run(name, arguments), arguments.modules)
-            for result in results
-        ]
+    found = cpython_tests.run_modules(run, arguments)
     judged_tests = [result for result in found if "skipped" not in result]
     missed = sum(len(result["missed"]) for result in judged_tests)
     print(

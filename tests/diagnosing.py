@@ -9,7 +9,11 @@ from refleak._settle import settle
 def diagnosis_of(subject, **options):
     """Run *subject* whenever the diagnosis asks for it, and return what it found."""
     # the machine that runs the tests may be busy: the limit has a test of its own
-    steps = diagnose(**{"settle": settle, "max_seconds": 120, **options})
+    return driven(diagnose(**{"settle": settle, "max_seconds": 120, **options}), subject)
+
+
+def driven(steps, subject):
+    """Run *subject* at each step of a generator, and return what that returns."""
     while True:
         try:
             next(steps)

@@ -7,7 +7,7 @@ import time
 import tracemalloc
 
 import pytest
-from diagnosing import diagnosis_of, held
+from diagnosing import diagnosis_of, driven, held
 from zoo import LEAKS
 
 from refleak import _diagnosis
@@ -178,13 +178,7 @@ class Node:
 
 
 def _cycles(subject):
-    steps = diagnose_cycles(settle=settle, rounds=4)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-        subject()
+    return driven(diagnose_cycles(settle=settle, rounds=4), subject)
 
 
 def _ring():

@@ -340,13 +340,18 @@ def test_a_local_variable_of_a_running_function():
     assert "kept" in chain
 
 
-def test_an_old_object_that_native_code_holds():
-    """References which no container accounts for are told with the object and the gain."""
-    target = Widget.on_tick
+def diagnosis_of_lost_references(target):
+    """Diagnose a subject that loses a reference to *target* in each call; give them back."""
     reference = ctypes.py_object(target)
     diagnosis = diagnosis_of(lambda: ctypes.pythonapi.Py_IncRef(reference))
-    for _ in range(7):
+    for _ in range(diagnosis.calls):
         ctypes.pythonapi.Py_DecRef(reference)
+    return diagnosis
+
+
+def test_an_old_object_that_native_code_holds():
+    """References which no container accounts for are told with the object and the gain."""
+    diagnosis = diagnosis_of_lost_references(Widget.on_tick)
     (found,) = diagnosis.unaccounted
     assert f"function {NAME}.Widget.on_tick" == found.description
     assert 1 == found.per_call
@@ -357,11 +362,7 @@ def test_an_old_object_that_native_code_holds():
 
 def test_an_old_object_without_a_name():
     """An object without a name of its own is told with where it is found."""
-    reference = ctypes.py_object(bus)
-    diagnosis = diagnosis_of(lambda: ctypes.pythonapi.Py_IncRef(reference))
-    for _ in range(7):
-        ctypes.pythonapi.Py_DecRef(reference)
-    (found,) = diagnosis.unaccounted
+    (found,) = diagnosis_of_lost_references(bus).unaccounted
     assert f"{NAME}.EventBus" == found.description
     assert f"module {NAME} -> bus" == found.where
 

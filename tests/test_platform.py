@@ -243,26 +243,32 @@ def test_chunks_freed_into_the_cache_are_not_in_use():
     assert [0] * 6 == _deltas(system.heap_in_use, churn)
 
 
+LARGE = 64 << 20
+"""Bytes so many that malloc gives them a mapping of their own."""
+
+
+def _around_a_large_chunk(read):
+    """Read a level before a large chunk is allocated, while it is, and after it was freed."""
+    libc = _allocator()
+    before = read()
+    pointer = libc.malloc(LARGE)
+    during = read()
+    libc.free(pointer)
+    return before, during, read()
+
+
 @glibc
 def test_a_chunk_with_a_mapping_of_its_own_is_in_use():
     """Allocations so large that malloc maps them are counted too."""
-    libc = _allocator()
-    before = system.heap_in_use()
-    pointer = libc.malloc(64 << 20)
-    during = system.heap_in_use()
-    libc.free(pointer)
-    assert during - before >= 64 << 20
-    assert before == system.heap_in_use()
+    before, during, after = _around_a_large_chunk(system.heap_in_use)
+    assert during - before >= LARGE
+    assert before == after
 
 
 @glibc
 def test_mappings_of_malloc_are_not_counted_as_mappings():
     """What malloc maps for itself is in the native heap, and in that only."""
-    libc = _allocator()
-    before = system.private_mappings()
-    pointer = libc.malloc(64 << 20)
-    during = system.private_mappings()
-    libc.free(pointer)
+    before, during, _ = _around_a_large_chunk(system.private_mappings)
     assert before == during
 
 
