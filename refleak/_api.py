@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dis
+import functools
 import inspect
 import os
 import sys
 import unittest
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
-from types import FrameType, TracebackType
-from typing import Any, TypedDict, TypeVar, cast, overload
+from types import CoroutineType, FrameType, TracebackType
+from typing import Any, NoReturn, TypedDict, TypeVar, cast, overload
 
 import wrapt
 from typing_extensions import ParamSpec, Self, Unpack
 
 from refleak._check import Check, raise_if_leaking
-from refleak._plan import Plan, make_plan
+from refleak._plan import Plan, make_plan, show
 from refleak._report import Report
 from refleak._single_pass import SinglePass
 from refleak.probes import Probe
@@ -93,7 +94,7 @@ def _decorate(subject: Any, plan: Plan) -> Any:
 
 def _refuse(form: str, subject: Any) -> None:
     """Raise TypeError, with the right form, for what cannot be run repeatedly."""
-    inner = subject.__func__ if isinstance(subject, (staticmethod, classmethod)) else subject
+    inner = _function_in(subject) if form == "assert_no_leaks" else subject
     if inspect.isclass(inner):
         if form == "assert_no_leaks" and issubclass(inner, unittest.TestCase):
             return
@@ -102,31 +103,52 @@ def _refuse(form: str, subject: Any) -> None:
             f"decorate its test methods, or check a function that makes one: "
             f"find_leaks(lambda: {inner.__name__}())"
         )
-    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
-        raise TypeError(
-            f"{form} cannot check the generator function {inner.__name__}: calling it runs none "
-            f"of its code; check a function that uses it up: def test(): list({inner.__name__}())"
-        )
     if not callable(inner):
-        raise TypeError(
-            f"{form} takes a function, not {type(inner).__name__}; the options are keywords: "
-            f"@assert_no_leaks(stab=5, run=4)"
-        )
+        raise TypeError(f"{form} takes a function, not {show(inner)}; write {RIGHT_FORMS[form]}")
+    name = name_of(inner)
+    for kind, right_form in GENERATORS.items():
+        if _is(kind, inner):
+            raise TypeError(
+                f"{form} cannot check the generator function {name}: calling it runs none of its "
+                f"code; check a function that uses it up: {right_form.format(name)}"
+            )
+
+
+RIGHT_FORMS = {
+    "assert_no_leaks": "@assert_no_leaks or @assert_no_leaks(stab=5, run=4) above a function",
+    "leak_check": "with leak_check() as check: check(function, argument)",
+    "find_leaks": "find_leaks(function, stab=5, run=4)",
+    "refleak run": "package.module:function",
+}
+
+GENERATORS = {
+    inspect.isgeneratorfunction: "def test(): list({}())",
+    inspect.isasyncgenfunction: "async def test(): [item async for item in {}()]",
+}
+"""How to tell functions that make generators, and what uses these up."""
 
 
 def is_async(subject: Any) -> bool:
     """Tell whether calling *subject* gives a coroutine to await."""
-    inner = subject.__func__ if isinstance(subject, (staticmethod, classmethod)) else subject
-    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(
-        vars(type(inner)).get("__call__")
-    )
+    return _is(inspect.iscoroutinefunction, _function_in(subject))
+
+
+def _is(kind: Callable[[Any], bool], subject: Any) -> bool:
+    """Ask a question of :mod:`inspect` about a function, or about the method that calls objects."""
+    return kind(subject) or kind(inspect.getattr_static(type(subject), "__call__", None))
+
+
+def _function_in(subject: Any) -> Any:
+    return subject.__func__ if isinstance(subject, (staticmethod, classmethod)) else subject
 
 
 def name_of(subject: Any) -> str:
     """Name what is checked: its qualified name from the innermost function on."""
+    while isinstance(subject, functools.partial):
+        subject = subject.func
     name = getattr(subject, "__qualname__", None) or getattr(subject, "__name__", None)
     if not isinstance(name, str):
-        return f"a {type(subject).__qualname__}"
+        name = f"{type(subject).__qualname__}.__call__"
     return name.rpartition("<locals>.")[2]
 
 
@@ -144,8 +166,18 @@ def _drive_sync(
     results: list[T] = []  # of the last round; there is at least one
     for _ in check.rounds():
         results[:] = [subject(*args, **kwargs)]
+        if type(results[0]) is CoroutineType:
+            _refuse_coroutine(check.subject, results[0])
     judge(check)
     return results.pop()
+
+
+def _refuse_coroutine(name: str, coroutine: Any) -> NoReturn:
+    coroutine.close()
+    raise TypeError(
+        f"{name} returned a coroutine that nobody awaits, so none of its code was run; check an "
+        f"async def function: async def test(): await {coroutine.__name__}()"
+    )
 
 
 async def _drive_async(
@@ -188,6 +220,11 @@ def find_leaks(func: Callable[[], object], /, **options: Unpack[Options]) -> Rep
     if is_async(func):
         import asyncio
 
+        if asyncio._get_running_loop() is not None:
+            raise RuntimeError(
+                f"find_leaks cannot run {check.subject} while an event loop is running; write "
+                f"with leak_check() as check: await check({check.subject})"
+            )
         asyncio.run(_drive_async(cast("Any", func), (), {}, check, _no_verdict))
     else:
         _drive_sync(func, (), {}, check, _no_verdict)

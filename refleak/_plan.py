@@ -86,7 +86,7 @@ def make_plan(
 
 def _count(name: str, value: object, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer, not {_show(value)}")
+        raise TypeError(f"{name} must be an integer, not {show(value)}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, not {value}")
     return value
@@ -94,13 +94,13 @@ def _count(name: str, value: object, least: int) -> int:
 
 def _flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, not {_show(value)}")
+        raise TypeError(f"{name} must be True or False, not {show(value)}")
     return value
 
 
 def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, not {_show(value)}")
+        raise TypeError(f"{name} must be a number, not {show(value)}")
     if not 0 <= value < float("inf"):
         raise ValueError(f"{name} must be a number from 0 up, not {value}")
     return value
@@ -110,7 +110,7 @@ def _reason(value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise TypeError(f"known_leak must be a reason (text), not {_show(value)}")
+        raise TypeError(f"known_leak must be a reason (text), not {show(value)}")
     if not value.strip():
         raise ValueError(f"known_leak must give a reason, not {value!r}")
     return value
@@ -125,7 +125,7 @@ def _strict(value: object, known_leak: object) -> bool:
 def _types(value: object) -> tuple[type | str, ...]:
     entries = [value] if isinstance(value, (str, type)) else value
     if not isinstance(entries, Iterable):
-        raise TypeError(f"ignore must hold types or dotted type names, not {_show(value)}")
+        raise TypeError(f"ignore must hold types or dotted type names, not {show(value)}")
     return tuple(_type(entry) for entry in entries)
 
 
@@ -133,7 +133,7 @@ def _type(entry: object) -> type | str:
     if isinstance(entry, type):
         return entry
     if not isinstance(entry, str):
-        raise TypeError(f"ignore must hold types or dotted type names, not {_show(entry)}")
+        raise TypeError(f"ignore must hold types or dotted type names, not {show(entry)}")
     return _resolve(entry)
 
 
@@ -169,7 +169,7 @@ def _tolerances(value: object, probes: tuple[Probe, ...]) -> Mapping[str, float]
     if not isinstance(value, Mapping):
         raise TypeError(
             f"tolerance must map quantities to growth per call, such as {{'references': 1}}, "
-            f"not {_show(value)}"
+            f"not {show(value)}"
         )
     names = [probe.name for probe in probes]
     for name in value:
@@ -180,7 +180,8 @@ def _tolerances(value: object, probes: tuple[Probe, ...]) -> Mapping[str, float]
     return {name: _number(f"tolerance[{name!r}]", value[name]) for name in value}
 
 
-def _show(value: object) -> str:
+def show(value: object) -> str:
+    """Return a value's repr, which may fail or be long, and its type."""
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001  # the value's own repr: anything may be raised

@@ -88,7 +88,7 @@ def test_the_report_is_printed(subjects, capsys):
         ([":clean"], "write package.module:function"),
         (["no_such_module:clean"], "cannot import 'no_such_module'"),
         (["subjects:missing"], "has no attribute 'missing'"),
-        (["subjects:kept"], "takes a function, not list"),
+        (["subjects:kept"], "takes a function, not [] (list); write package.module:function"),
         (["subjects:generator"], "cannot check the generator function generator"),
         (["subjects:with_argument"], "is called without arguments, but: missing a required"),
         (["subjects:clean", "--stab=0"], "stab must be at least 1, not 0"),
