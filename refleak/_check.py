@@ -35,10 +35,13 @@ class _Running:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._subject: str | None = None
+        self.begun = 0
+        """How many checks were begun so far, nested ones included."""
 
     def claim(self, subject: str) -> str | None:
         """Become the one that is running; return the name of the other one if there is one."""
         with self._lock:
+            self.begun += 1
             if self._subject is None:
                 self._subject = subject
                 return None

@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from refleak._check import RUNNING
+
 RERAISED = (pytest.exit.Exception, KeyboardInterrupt)
 """What ends the session, in a repetition as anywhere else."""
 
@@ -31,11 +33,15 @@ class Subject:
         self.item = item
         self.called = False
         self.failed_in_part = False
-        self.checked_itself = False
         self.first_teardown: pytest.CallInfo[Any] | None = None
+        self._begun = RUNNING.begun
         self._markers = len(item.own_markers)
         doctest = getattr(item, "dtest", None)
         self._globs = dict(doctest.globs) if doctest is not None else None
+
+    def checked_itself(self) -> bool:
+        """Tell whether the item's own code began a check."""
+        return RUNNING.begun > self._begun
 
     def renew(self) -> None:
         """Make the item, torn down, like one that was never run."""
@@ -58,6 +64,15 @@ def _forget_instance(item: Any) -> None:
     if type(item)._getobj is pytest.Function._getobj:
         item._obj = None
         vars(item).pop("_instance", None)
+
+
+def came_through(report: pytest.TestReport, call: pytest.CallInfo[Any]) -> bool:
+    """Tell whether a phase raised nothing, be it marked as expected to fail or not.
+
+    That strictly expected failure did not come makes the report, and nothing else, a failed one.
+    """
+    unexpected = str(report.longrepr).startswith("[XPASS(strict)]")
+    return call.excinfo is None and (report.passed or unexpected)
 
 
 class Stop:
@@ -105,10 +120,10 @@ class Repetition:
             lambda: hook(item=self._item, **arguments), when, reraise=RERAISED
         )
         report = self._item.ihook.pytest_runtest_makereport(item=self._item, call=call)
-        passed = report.passed and not hasattr(report, "wasxfail")
+        passed = came_through(report, call)
         if not passed and self.stop is None:
             self._note(when, report, call)
-        return bool(passed)
+        return passed
 
     def _note(self, when: str, report: pytest.TestReport, call: pytest.CallInfo[Any]) -> None:
         number = int(self._number[0])

@@ -13,7 +13,7 @@ import pytest
 from refleak._api import find_leaks, switched_off
 from refleak._check import Check, raise_if_leaking
 from refleak._plan import Plan, check_implementation, make_plan
-from refleak._pytest_items import Repetition, Stop, Subject, quiet
+from refleak._pytest_items import Repetition, Stop, Subject, came_through, quiet
 from refleak._report import Report
 
 STAB, RUN = 5, 4
@@ -166,14 +166,12 @@ class LeaksChecker:
         self.stab = stab
         self.run = run
         self.plan = make_plan(stab=stab, run=run)
-        self.hunted = False
 
     def hunt_leaks(self, func: Callable[[], object]) -> Leaks:
         """Check a function of no arguments with the counts of ``-R``; empty if it does not leak.
 
-        A test that calls this is not itself repeated.
+        A test that calls this, or checks for leaks in any other way, is not itself repeated.
         """
-        self.hunted = True
         return Leaks(find_leaks(func, stab=self.stab, run=self.run))
 
 
@@ -208,17 +206,17 @@ class LeaksPlugin:
         """Remember the session."""
         self._session = session
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """Note how the item is before its first run, if it is to be checked."""
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Note how the item is before its first run, if it is to be checked.
+
+        No wrapper: those of pytest's plugins must have begun when this fails, as they will end.
+        """
         if not self._repeating:
             self._subject = None
             self._plan = None if self._off else self._plan_of(item)
             if self._plan is not None:
                 self._subject = Subject(item)
-                if self._checker is not None:
-                    self._checker.hunted = False
-        return (yield)
 
     def _plan_of(self, item: pytest.Item) -> Plan | None:
         """Return how to check the item, None if not at all."""
@@ -233,7 +231,8 @@ class LeaksPlugin:
         try:
             return make_plan(**options)
         except (TypeError, ValueError) as error:
-            pytest.fail(f"@pytest.mark.assert_no_leaks: {error}", pytrace=False)
+            message = f"@pytest.mark.assert_no_leaks: {error}"
+            raise pytest.fail.Exception(message, pytrace=False) from None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self) -> Generator[None, Any, Any]:
@@ -257,14 +256,13 @@ class LeaksPlugin:
         if call.when == "teardown" and subject.first_teardown is not None:
             call.excinfo = subject.first_teardown.excinfo
         report = yield
-        if call.when == "call" and self._to_be_repeated(subject, report):
-            return self._judged(subject, call, report)
-        return report
-
-    def _to_be_repeated(self, subject: Subject, report: pytest.TestReport) -> bool:
-        passed = report.passed and not hasattr(report, "wasxfail") and not subject.failed_in_part
-        hunted = self._checker is not None and self._checker.hunted
-        return subject.called and passed and not hunted
+        if call.when != "call" or not _to_be_judged(subject, call, report):
+            return report
+        if subject.checked_itself():
+            reason = "not judged: it checks for leaks itself"
+            _attach(report, reason, leaking=False, verbosity=1)
+            return report
+        return self._judged(subject, call, report)
 
     def _judged(
         self, subject: Subject, call: pytest.CallInfo[Any], report: pytest.TestReport
@@ -357,18 +355,19 @@ class LeaksPlugin:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """List what leaked; with ``-v`` the whole report of each."""
+        verbosity = terminalreporter.config.get_verbosity()
         reports = [
             report
             for category in terminalreporter.stats.values()
             for report in category
-            if verdict_of(report)
+            if verdict_of(report) and verdict_of(report)["verbosity"] <= max(0, verbosity)
         ]
         if reports:
             terminalreporter.write_sep("=", "leaks summary", yellow=True)
         for report in sorted(reports, key=leaked, reverse=True):
             verdict = verdict_of(report)
             terminalreporter.write_line(f"{report.nodeid}: {verdict['summary']}")
-            if terminalreporter.config.get_verbosity() > 0:
+            if verbosity > 0:
                 for line in verdict["lines"]:
                     terminalreporter.write_line(f"    {line}".rstrip())
 
@@ -381,6 +380,15 @@ def asserted(item: pytest.Item) -> dict[str, Any] | None:
     if marker.args:
         pytest.fail("@pytest.mark.assert_no_leaks takes keyword arguments only", pytrace=False)
     return dict(marker.kwargs)
+
+
+def _to_be_judged(subject: Subject, call: pytest.CallInfo[Any], report: pytest.TestReport) -> bool:
+    """Tell whether a test passed; with the marker, also whether it passed in spite of xfail."""
+    if not subject.called or subject.failed_in_part:
+        return False
+    if asserted(subject.item) is not None:
+        return came_through(report, call)
+    return report.passed and not hasattr(report, "wasxfail")
 
 
 def _raised(item: pytest.Item, found: Report, plan: Plan) -> pytest.CallInfo[Any]:
@@ -415,10 +423,15 @@ def _add_verdict(item: pytest.Item, report: pytest.TestReport, found: Report) ->
         _attach(report, f"not judged: {', '.join(reasons)}", leaking=False)
 
 
-def _attach(report: pytest.TestReport, summary: str, *lines: str, leaking: bool) -> None:
-    """Add the verdict to the report, in types that pytest-xdist can send."""
+def _attach(
+    report: pytest.TestReport, summary: str, *lines: str, leaking: bool, verbosity: int = 0
+) -> None:
+    """Add the verdict to the report, in types that pytest-xdist can send.
+
+    It is shown from the given verbosity on.
+    """
     verdict = {"leaking": leaking, "summary": summary, "lines": list(lines)}
-    vars(report)["refleak"] = verdict
+    vars(report)["refleak"] = {**verdict, "verbosity": verbosity}
 
 
 def verdict_of(report: object) -> dict[str, Any]:
