@@ -60,8 +60,8 @@ def _claimed(parser: Any) -> bool:
 
 
 def _has_short_option(parser: Any) -> bool:
-    options = (option for group in parser._groups for option in group.options)
-    return any("-R" in option.names() for option in options)
+    groups = (*parser._groups, parser._anonymous)  # the last: options of no group
+    return any("-R" in option.names() for group in groups for option in group.options)
 
 
 @pytest.hookimpl(tryfirst=True)

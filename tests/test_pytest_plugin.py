@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -159,6 +161,16 @@ def test_junit_files_are_the_same(plain, repeated, folder):
         ("test_leaks_in_teardown", "LEAKED"),
         ("Case::test_leaks", "LEAKED"),
         ("Case::test_leaks_not", "PASSED"),
+        ("Case::test_subtests", "LEAKED"),
+        ("Case::test_subtests_clean", "PASSED"),
+        ("AsyncCase::test_leaks", "LEAKED"),
+        ("AsyncCase::test_leaks_not", "PASSED"),
+        ("TestMethods::test_leaks", "LEAKED"),
+        ("TestMethods::test_leaks_not", "PASSED"),
+        ("test_parametrized[1]", "LEAKED"),
+        ("test_parametrized[0]", "PASSED"),
+        ("test_given", "LEAKED"),
+        ("test_given_clean", "PASSED"),
         ("test_leaks.leaking_doctest", "LEAKED"),
         ("test_leaks.clean_doctest", "PASSED"),
         ("test_unchecked", "PASSED"),
@@ -189,7 +201,8 @@ def test_summary_of_an_unchecked_test(leaking):
 def test_leaks_do_not_fail_the_run(leaking):
     """Without --leaks-fail, leaks leave the exit status alone."""
     assert leaking.code == 0
-    assert leaking.counts == {"passed": 5, "leaked": 6}
+    assert leaking.counts["leaked"] == 11
+    assert leaking.counts.keys() <= {"passed", "leaked", "subtests"}
 
 
 def test_junit_properties(leaking, folder):
@@ -201,6 +214,37 @@ def test_junit_properties(leaking, folder):
     assert cases["test_leaks"]["leaked references"] == "[2, 2]"
     assert cases["test_leaks_not"] == {}
 
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("seconds", [0.2, 0])
+def test_progress_sign(tmp_path, seconds):
+    """On a terminal a long hunt shows its round and takes the sign away; a short one does not."""
+    import pty
+
+    text = f"""\
+        import time
+        def test_it():
+            time.sleep({seconds})
+    """
+    (tmp_path / "test_it.py").write_text(dedent(text), "utf-8")
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", f"-R{QUICK}"]
+    reader, terminal = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
+    shown = ""
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=terminal) as started:
+        os.close(terminal)
+        with contextlib.suppress(OSError):  # Linux's way to say that this is all
+            while chunk := os.read(reader, 65536):
+                shown += chunk.decode()
+    os.close(reader)
+    assert started.returncode == 0
+    signs = re.findall(r" leak check: round \d+ \((?:warm-up|measured|further)\)", shown)
+    assert bool(signs) == bool(seconds)
+    for sign in signs:
+        assert f"{sign}{BACK * len(sign)}{' ' * len(sign)}{BACK * len(sign)}" in shown
+
+
+BACK = "\b"
 
 LEAK = """\
     garbage = []

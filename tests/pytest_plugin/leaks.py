@@ -3,6 +3,8 @@
 import unittest
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 garbage = []
 
@@ -44,11 +46,56 @@ def test_leaks_in_teardown(leaking_teardown):
     pass
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_parametrized(number):
+    if number:
+        garbage.append(Thing())
+
+
+class TestMethods:
+    def test_leaks(self):
+        garbage.append(Thing())
+
+    def test_leaks_not(self, clean):
+        garbage.append(Thing())
+
+
+@given(st.booleans())
+def test_given(boolean):
+    garbage.append(Thing())
+
+
+@given(st.booleans())
+def test_given_clean(boolean):
+    garbage.append(Thing())
+    garbage.clear()
+
+
 class Case(unittest.TestCase):
     def test_leaks(self):
         garbage.append(Thing())
 
     def test_leaks_not(self):
+        garbage.append(Thing())
+        self.addCleanup(garbage.clear)
+
+    def test_subtests(self):
+        for number in range(2):
+            with self.subTest(number=number):
+                garbage.append(Thing())
+
+    def test_subtests_clean(self):
+        for number in range(2):
+            with self.subTest(number=number):
+                garbage.append(Thing())
+        garbage.clear()
+
+
+class AsyncCase(unittest.IsolatedAsyncioTestCase):
+    async def test_leaks(self):
+        garbage.append(Thing())
+
+    async def test_leaks_not(self):
         garbage.append(Thing())
         self.addCleanup(garbage.clear)
 
