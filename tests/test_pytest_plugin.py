@@ -216,18 +216,18 @@ def test_junit_properties(leaking, folder):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-@pytest.mark.parametrize("seconds", [0.2, 0])
-def test_progress_sign(tmp_path, seconds):
-    """On a terminal a long hunt shows its round and takes the sign away; a short one does not."""
+@pytest.mark.parametrize(("argument", "expected"), [("-v", True), ("-q", False)])
+def test_progress_sign(tmp_path, argument, expected):
+    """On a terminal a long hunt shows its round and takes the sign away; with -q it is silent."""
     import pty
 
-    text = f"""\
+    text = """\
         import time
         def test_it():
-            time.sleep({seconds})
+            time.sleep(0.3)
     """
     (tmp_path / "test_it.py").write_text(dedent(text), "utf-8")
-    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", f"-R{QUICK}"]
+    command = [sys.executable, "-m", "pytest", argument, f"-R{QUICK}"]
     reader, terminal = pty.openpty()
     environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
     shown = ""
@@ -239,7 +239,7 @@ def test_progress_sign(tmp_path, seconds):
     os.close(reader)
     assert started.returncode == 0
     signs = re.findall(r" leak check: round \d+ \((?:warm-up|measured|further)\)", shown)
-    assert bool(signs) == bool(seconds)
+    assert bool(signs) == expected
     for sign in signs:
         assert f"{sign}{BACK * len(sign)}{' ' * len(sign)}{BACK * len(sign)}" in shown
 
