@@ -1,0 +1,223 @@
+"""How many rounds are run, for what, and when they end."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import time
+from gc import get_freeze_count  # gc's own is answered as if nothing were frozen, for other code
+
+import pytest
+
+from refleak import Gauge, _rounds, find_leaks
+from refleak._plan import make_plan
+from refleak._rounds import run_rounds
+
+STAB, RUN = 3, 2
+BEFORE = STAB + RUN
+
+
+class Subject:
+    """Stands for code under test: a level that rises as it is told to.
+
+    *rises* says by how much after a call, by its number from 1 on.
+    """
+
+    def __init__(self, rises=lambda number: 0, seconds=0.0):
+        self.calls = self.level = 0
+        self._rises, self._seconds = rises, seconds
+
+    def __call__(self):
+        """Be called once."""
+        self.calls += 1
+        self.level += self._rises(self.calls)
+        if self._seconds:
+            time.sleep(self._seconds)
+
+
+def always(number):
+    """Rise by one with each call."""
+    return 1
+
+
+def run(subject, *, phases=None, **options):
+    """Run all rounds of a subject, judged by its level alone; return the evidence."""
+    probe = Gauge("level", lambda: subject.level)
+    plan = make_plan(**{"stab": STAB, "run": RUN, "probes": ["-all", probe], **options})
+    progress = None if phases is None else lambda number, phase: phases.append((number, phase))
+    rounds = run_rounds(plan, plan.probes, progress)
+    while True:
+        try:
+            next(rounds)
+        except StopIteration as end:
+            return end.value
+        subject()
+
+
+# --- code that leaks nothing ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("stab", "run_"), [(1, 1), (1, 4), (2, 1), (5, 4), (10, 7)])
+def test_clean_code_is_run_exactly_stab_and_run_times(stab, run_):
+    """Where nothing grows there are as many rounds as were asked for, and no more."""
+    subject, phases = Subject(), []
+    evidence = run(subject, phases=phases, stab=stab, run=run_)
+    assert stab + run_ == subject.calls == evidence.rounds
+    assert ["warm-up"] * stab + ["measured"] * run_ == [phase for _, phase in phases]
+    assert list(range(1, stab + run_ + 1)) == [number for number, _ in phases]
+    assert (0,) * run_ == evidence.measured["level"]
+    assert evidence.confirmed is None
+    assert evidence.stopped is None
+
+
+def test_growth_while_warming_up_is_not_looked_at():
+    """What the first stab calls set up is no reason for further rounds."""
+    subject = Subject(lambda number: number <= STAB)
+    assert BEFORE == run(subject).rounds
+
+
+def test_falling_levels_are_not_looked_at():
+    """What is given back is no reason for further rounds."""
+    assert BEFORE == run(Subject(lambda number: -3)).rounds
+
+
+def test_all_quantities_of_clean_code_by_default():
+    """At default settings too; the native heap, which may grow by chance, is left out."""
+    report = find_leaks(lambda: None, probes="-native heap", stab=7, run=3)
+    assert (False, 10) == (report.leaking, report.rounds)
+
+
+# --- code that looks suspicious ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", range(STAB + 1, BEFORE + 1))
+def test_growth_in_any_measured_round_is_looked_at_further(number):
+    """One rise in one measured round has further rounds run, which show that it stopped."""
+    subject = Subject(lambda call: call == number)
+    evidence = run(subject)
+    assert 1 == sum(evidence.measured["level"])
+    assert evidence.rounds == subject.calls > BEFORE
+    assert (0,) * RUN == evidence.confirmed["level"]
+    assert evidence.stopped is None
+
+
+def test_further_rounds_confirm_first():
+    """After the measured rounds as many again are read one by one."""
+    phases = []
+    evidence = run(Subject(always), phases=phases)
+    assert (1, 1) == evidence.confirmed["level"] == evidence.measured["level"]
+    assert {"further"} == {phase for _, phase in phases[BEFORE:]}
+    assert evidence.rounds == len(phases)
+
+
+def test_windows_double():
+    """Further rounds come in windows, of run rounds at first, and each is read at its end."""
+    windows = run(Subject(always)).windows["level"]
+    lengths = [window.rounds for window in windows]
+    assert RUN == lengths[0]
+    assert all(2 * before <= after for before, after in itertools.pairwise(lengths[:-2]))
+    assert lengths == [window.growth for window in windows]
+
+
+def test_what_stops_growing_ends_the_rounds():
+    """A cache that fills has rounds run until growth has stopped, not until the bound."""
+    subject = Subject(lambda number: number <= 60)
+    evidence = run(subject)
+    assert 60 < subject.calls < 600
+    assert 0 == evidence.windows["level"][-1].growth
+
+
+@pytest.mark.parametrize("most", [0, 1, RUN, 5, 20, 300])
+def test_the_bound_in_rounds(most):
+    """No more than max_rounds further rounds are run, but for those that confirm."""
+    evidence = run(Subject(always), max_rounds=most, max_seconds=60)
+    further = evidence.rounds - BEFORE
+    assert further <= max(most, 2 * RUN)
+    assert further == RUN + sum(window.rounds for window in evidence.windows["level"][1:])
+
+
+def test_the_bound_in_rounds_is_told():
+    """What ended the rounds while doubt remained is part of the evidence."""
+    assert "1,000 rounds" == run(Subject(always), max_rounds=1000, max_seconds=60).stopped
+
+
+def test_the_bound_in_seconds():
+    """Slow code is run further for as long as is allowed, and the evidence says so."""
+    subject = Subject(always, seconds=0.02)
+    evidence = run(subject, max_seconds=0.2)
+    assert RUN < evidence.rounds - BEFORE < 40
+    assert "0.2 seconds" == evidence.stopped
+
+
+def test_no_time_leaves_the_rounds_that_confirm():
+    """With max_seconds=0 only as many rounds as are measured are run again."""
+    assert RUN <= run(Subject(always), max_seconds=0).rounds - BEFORE <= 2 * RUN
+
+
+def test_the_default_bound_in_seconds(monkeypatch):
+    """It is the larger of a second and ten times what the first rounds took."""
+    monkeypatch.setattr(_rounds, "EXTRA_SECONDS", 0.01)
+    monkeypatch.setattr(_rounds, "EXTRA_FACTOR", 2)
+    subject = Subject(always, seconds=0.02)
+    evidence = run(subject, max_seconds=None)
+    assert 2 * BEFORE / 3 < evidence.rounds - BEFORE < 4 * BEFORE
+    assert evidence.stopped.endswith(" seconds")
+
+
+def test_the_bound_in_memory(monkeypatch):
+    """Code that leaks much is not run until the machine is full."""
+    monkeypatch.setattr(_rounds, "EXTRA_MEMORY", 20 * 1024**2)
+    kept = []
+    subject = Subject(lambda number: kept.append(b"x" * 1024**2) or 1)
+    evidence = run(subject)
+    assert subject.calls < 60
+    assert evidence.stopped == "20 MiB of growth"
+
+
+# --- state ---------------------------------------------------------------------------------------
+
+
+def frozen():
+    """Tell whether the heap is frozen; 3.12 shows some hundred frozen objects of its own."""
+    return get_freeze_count() > 2500
+
+
+@pytest.mark.parametrize(("expected", "freeze"), [(True, True), (False, False)])
+def test_the_heap_is_frozen_while_measuring(expected, freeze):
+    """In measured rounds the old heap is out of the collector's sight, unless freeze=False."""
+    seen = []
+    run(Subject(lambda number: seen.append(frozen()) or 0), freeze=freeze)
+    assert [expected] * RUN == seen[STAB:]
+    assert not frozen()
+
+
+def test_further_rounds_run_on_the_heap_as_it_is():
+    """What was found frozen is confirmed thawed."""
+    seen = []
+    run(Subject(lambda number: seen.append(frozen()) or 1), max_rounds=8)
+    assert not any(seen[BEFORE:])
+
+
+def test_a_freeze_of_the_users_own_is_told():
+    """A heap that the user froze is left so, and the evidence says that it was."""
+    gc.freeze()
+    try:
+        evidence = run(Subject())
+        assert frozen()
+    finally:
+        gc.unfreeze()
+    assert evidence.frozen_before
+    assert not run(Subject()).frozen_before
+
+
+@pytest.mark.parametrize("number", range(1, BEFORE + 8))
+def test_rounds_that_are_given_up_leave_nothing_frozen(number):
+    """Closed in any round, the generator puts the collector back."""
+    plan = make_plan(stab=STAB, run=RUN, probes=["-all", Gauge("level", lambda: next(levels))])
+    levels = iter(range(10**6))
+    rounds = run_rounds(plan, plan.probes)
+    for _ in range(number):
+        next(rounds)
+    rounds.close()
+    assert not frozen()
+    assert gc.isenabled()
