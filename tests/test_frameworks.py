@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,7 +156,8 @@ class Framework:
     """How to get a framework, how to start it on a module, and what it can run.
 
     ``counts`` finds the number of tests that were run in a session without failures, ``failures``
-    the numbers of those that failed in one with failures only.
+    the numbers of those that failed in one with failures only. ``installed`` has refleak installed
+    with its entry points, as a user would, and not only importable.
     """
 
     name: str
@@ -168,6 +170,7 @@ class Framework:
     clean: str = ""
     leaking: str = ""
     methods: bool = True
+    installed: bool = False
 
 
 PYTEST = Framework(
@@ -246,11 +249,14 @@ def environment(framework):
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if not (folder / "ready").exists():
         call([sys.executable, "-m", "venv", "--clear", str(folder)])
-        packages = filter(None, ("wrapt", "typing-extensions", framework.requirement))
+        packages = ["wrapt", "typing-extensions", *(framework.requirement or "").split()]
+        if framework.installed:
+            packages += ["-e", str(CHECKOUT)]
         call([str(python), "-m", "pip", "install", "-q", *packages])
         where = "import sysconfig; print(sysconfig.get_path('purelib'))"
         site = Path(call([str(python), "-c", where]).strip())
-        (site / "refleak-checkout.pth").write_text(f"{CHECKOUT}\n", encoding="utf-8")
+        if not framework.installed:
+            (site / "refleak-checkout.pth").write_text(f"{CHECKOUT}\n", encoding="utf-8")
         (folder / "ready").touch()
     return python
 
@@ -341,3 +347,173 @@ def test_unmodified_suites_under_our_runner(command, tmp_path):
     )
     assert 3 == done.returncode
     assert "leaked 1 reference and 1 memory block per call" in done.stdout + done.stderr
+
+
+COMMON = """
+    import pytest
+
+    garbage = []
+
+    class Thing:
+        pass
+
+    def test_clean():
+        Thing()
+
+    def test_leaks():
+        garbage.append(Thing())
+
+    def test_fails():
+        assert 0
+
+    def test_skips():
+        pytest.skip()
+
+    def test_after():
+        Thing()
+"""
+
+SPECIAL = """
+    import asyncio
+    import time
+
+    runs = []
+
+    @pytest.fixture
+    def anyio_backend():
+        return "asyncio"
+
+    @pytest.mark.asyncio
+    async def test_asyncio_clean():
+        await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0))
+
+    @pytest.mark.asyncio
+    async def test_asyncio_leaks():
+        await asyncio.sleep(0)
+        garbage.append(Thing())
+
+    @pytest.mark.anyio
+    async def test_anyio_clean():
+        await asyncio.sleep(0)
+
+    @pytest.mark.anyio
+    async def test_anyio_leaks():
+        await asyncio.sleep(0)
+        garbage.append(Thing())
+
+    @pytest.mark.timeout(1)
+    def test_timeout_of_each_repetition():
+        time.sleep(0.3)
+
+    @pytest.mark.timeout(1)
+    def test_timeout_leaks():
+        time.sleep(0.02)
+        garbage.append(Thing())
+
+    @pytest.mark.timeout(1)
+    def test_timeout_fails():
+        time.sleep(60)
+
+    @pytest.mark.timeout(1)
+    def test_timeout_fails_when_repeated():
+        runs.append(1)
+        time.sleep(60 * (len(runs) > 1))
+
+    @pytest.mark.flaky(reruns=2)
+    def test_flaky_clean(request):
+        assert request.node.execution_count == 2
+
+    @pytest.mark.flaky(reruns=2)
+    def test_flaky_leaks(request):
+        garbage.append(Thing())
+        assert request.node.execution_count == 2
+
+    @pytest.mark.flaky(reruns=2)
+    def test_flaky_fails():
+        assert 0
+"""
+
+PLUGINS = Framework(
+    "pytest-plugins",
+    "pytest pytest-xdist pytest-cov pytest-rerunfailures pytest-timeout pytest-sugar "
+    "pytest-asyncio anyio",
+    ("-m", "pytest", "-R3:2", "--junitxml=junit.xml", "{name}.py"),
+    "",
+    "",
+    installed=True,
+)
+
+
+def outcomes(folder):
+    """Return the outcome of each test in the junit file; a leak is its property."""
+    found = {}
+    for case in ET.parse(folder / "junit.xml").getroot().iter("testcase"):
+        ended = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
+        leaked = any(each.get("name") == "leaked references" for each in case.iter("property"))
+        found[case.get("name")] = [*ended, *["leaked"] * leaked] or ["passed"]
+    return found
+
+
+def promised(source):
+    """Return the outcome that each test's name promises."""
+    words = {"leaks": "leaked", "fails": "failure", "skips": "skipped"}
+    return {
+        name: [next((word for part, word in words.items() if part in name), "passed")]
+        for name in re.findall(r"def (test_\w+)", source)
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-p", "no:sugar"], [], ["-n2"], ["--cov=."]], ids=["no", "sugar", "xdist", "cov"]
+)
+def test_pytest_plugins_for_all_tests(arguments, tmp_path):
+    """With plugins that concern every test, -R tells leaks from clean, failed and skipped tests."""
+    framework = Framework(**{**vars(PLUGINS), "command": (*PLUGINS.command, *arguments)})
+    status, output = run(framework, tmp_path, module(framework, COMMON))
+    assert 1 == status, output
+    assert outcomes(tmp_path) == promised(COMMON), output
+    assert "test_sample.py::test_leaks: leaked references: [2, 2]" in output
+    assert output.count(": leaked ") == 1, output
+
+
+def test_pytest_plugins_for_some_tests(tmp_path):
+    """Tests that are asynchronous, limited in time or rerun are repeated as what they are."""
+    status, output = run(PLUGINS, tmp_path, module(PLUGINS, COMMON, SPECIAL))
+    assert 1 == status, output
+    assert outcomes(tmp_path) == promised(COMMON + SPECIAL), output
+    assert "The test passed at first, but failed in repetition 1, in its call phase." in output
+
+
+REMOTE = """
+    def test_options(pytestconfig, leaks_checker):
+        assert (leaks_checker.stab, leaks_checker.run) == (3, 2)
+        assert pytestconfig.getoption("remote_data") == "{remote}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remote"),
+    [
+        (["-R", "3:2"], "none"),
+        (["--leaks=3:2", "--remote-data"], "any"),
+        (["--remote-data=any", "-R3:2"], "any"),
+    ],
+)
+def test_pytest_remotedata(arguments, remote, tmp_path):
+    """Beside pytest-remotedata, for which -R is not taken at once, both work.
+
+    None of its releases claims -R: for a plugin that does, see test_pytest_plugin.py.
+    """
+    framework = Framework(
+        **{
+            **vars(PLUGINS),
+            "name": "pytest-remotedata",
+            "requirement": "pytest pytest-remotedata",
+            "command": ("-m", "pytest", *arguments, "--junitxml=junit.xml", "{name}.py"),
+        }
+    )
+    source = module(framework, COMMON, REMOTE.format(remote=remote))
+    _, output = run(framework, tmp_path, source)
+    found = outcomes(tmp_path)
+    assert found["test_options"] == ["passed"], output
+    assert found["test_leaks"] == ["leaked"], output
