@@ -107,7 +107,8 @@ def heap() -> list[Any]:
 
 def _references(objs: Iterable[Any]) -> int:
     """Sum the references to *objs*, less those held by this very sum; immortals count nothing."""
-    counts = list(filter(IMMORTAL.__gt__, map(getrefcount, objs)))
+    # Not a list: before 3.12 it would hold references to small numbers, which are counted as well.
+    counts = array("q", filter(IMMORTAL.__gt__, map(getrefcount, objs)))
     return sum(counts) - OWN_REFERENCES * len(counts)
 
 

@@ -74,14 +74,14 @@ class Windows:
     """Which readings of a series are the ends of which windows, and what happened between."""
 
     def __init__(self, most: int) -> None:
-        self._rounds, self._end = column(most), column(most)
+        self._rounds, self._end, self._even = column(most), column(most), column(most)
         self._idle = array("d", bytes(8 * most))
         self._count = column(1)
 
-    def add(self, rounds: int, end: int) -> None:
+    def add(self, rounds: int, end: int, *, even: bool = True) -> None:
         """Note a window of *rounds* rounds that ended with reading number *end*."""
         number = self._count[0]
-        self._rounds[number], self._end[number] = rounds, end
+        self._rounds[number], self._end[number], self._even[number] = rounds, end, even
         self._count[0] += 1
 
     def add_idle(self, rounds: float) -> None:
@@ -97,7 +97,8 @@ class Windows:
         start = 0
         for number in range(self._count[0]):
             for name, grown in series.change(start, self._end[number]).items():
-                found.setdefault(name, []).append(Window(self._rounds[number], grown))
+                window = Window(self._rounds[number], grown, bool(self._even[number]))
+                found.setdefault(name, []).append(window)
             start = self._end[number] + bool(self._idle[number])
         return found
 

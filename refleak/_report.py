@@ -68,7 +68,9 @@ class Report:
         if not self.findings:
             return "leaked nothing"
         return "leaked " + ", ".join(
-            f"{finding.quantity}: {list(finding.deltas)}" for finding in self.findings
+            f"{finding.quantity}: {list(finding.deltas)}"
+            for finding in self.findings
+            if finding.part_of is None
         )
 
     def to_dict(self) -> dict[str, Any]:

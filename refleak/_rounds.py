@@ -18,7 +18,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import repeat
-from operator import length_hint
 
 from refleak import _census
 from refleak._caches import rest
@@ -26,7 +25,7 @@ from refleak._census import TypeCount
 from refleak._plan import Plan
 from refleak._platform import system
 from refleak._readings import Series, Windows, column
-from refleak._rules import RULES, Rule, Verdict, Window, judge, next_window, rising
+from refleak._rules import RULES, LowPoints, Rule, Verdict, Window, judge, next_window, rising
 from refleak._settle import GARBAGE, Frozen, settle
 from refleak.probes import Probe
 
@@ -91,7 +90,7 @@ def judge_windows(
     allowed = plan.tolerance.get(probe.name, 0)
     rule = rule_of(probe)
     return judge(
-        [Window(window.rounds, window.growth - allowed * window.rounds) for window in windows],
+        [window._replace(growth=window.growth - allowed * window.rounds) for window in windows],
         rule.tolerant() if allowed else rule,
         run=plan.run,
         deltas=[delta - allowed for delta in confirmed],
@@ -223,6 +222,7 @@ class _FurtherRounds(_Rounds):
         self._series = Series(probes, plan.run + 1 + 2 * MOST_WINDOWS)
         self._windows = Windows(MOST_WINDOWS)
         self._bounds = _Bounds(plan.max_rounds, seconds)
+        self._low_points = LowPoints()
         # Pickled, a count by type is one untracked object, of about one size each time: anything
         # else would show up in the readings, and the first count in the second.
         self._types = [b"", b""]
@@ -259,12 +259,13 @@ class _FurtherRounds(_Rounds):
             return True
         if number == run:
             self._count_types(1)
-            self._windows.add(run, number)
             length[0] = run
-        else:
-            self._windows.add(length[0], number)
+        self._windows.add(length[0], number, even=self._low_points.even())
+        self._low_points.begin()
+        if number > run:
             self._idle(length[0])
-        length[0] = 0 if self._decided() else self._bounds.allow(length[0])
+        low = self._low_points.found()
+        length[0] = 0 if self._decided() else self._bounds.allow(length[0], low=low)
         return length[0] > 0
 
     def _count_types(self, number: int) -> None:
@@ -272,15 +273,21 @@ class _FurtherRounds(_Rounds):
         self._types[number] = pickle.dumps(_census.by_type())
 
     def _batch(self, length: array[int]) -> Rounds:
-        """Run so many rounds, or as many as the time allows; leave the number in *length*."""
-        todo = repeat(None, length[0])
-        until = time.monotonic() + self._bounds.seconds_left()
+        """Run so many rounds, fewer if time is up, more to end where memory blocks are few.
+
+        Leave their number in *length*.
+        """
+        wanted, most = length[0], self._bounds.rounds_left()
+        length[0] = 0
+        self._low_points.resume(sys.getallocatedblocks())
         began = time.monotonic()
-        for _ in todo:
+        until = began + self._bounds.seconds_left()
+        while self._low_points.more(length[0], wanted, most):
             yield from self._once("further")
-            if time.monotonic() > until and length[0] - length_hint(todo) >= self._plan.run:
+            length[0] += 1
+            self._low_points.note(sys.getallocatedblocks())
+            if time.monotonic() > until and length[0] >= self._plan.run:
                 break
-        length[0] -= length_hint(todo)
         self._seconds[0] = time.monotonic() - began
 
     def _idle(self, rounds: int) -> None:
@@ -376,9 +383,9 @@ class _Bounds:
         self._seconds = array("d", [0.0])
         self.reached: str | None = None
 
-    def allow(self, last: int) -> int:
+    def allow(self, last: int, *, low: bool) -> int:
         """Return how many rounds follow a window of *last* rounds, 0 when a bound is reached."""
-        rounds = next_window(last, self._most_rounds - self._rounds[0])
+        rounds = next_window(last, self.rounds_left(), low=low)
         grown = max(1, system.resident_memory() - self._memory)
         if self.seconds_left() <= 0:
             self.reached = f"{self._most_seconds:.3g} seconds"
@@ -389,6 +396,10 @@ class _Bounds:
         else:
             return rounds
         return 0
+
+    def rounds_left(self) -> int:
+        """Return how many further rounds may be run."""
+        return self._most_rounds - self._rounds[0]
 
     def seconds_left(self) -> float:
         """Return how many seconds further rounds may take."""

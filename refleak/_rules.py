@@ -12,6 +12,7 @@ than that shows that growth has stopped, if it is long enough for the noise.
 from __future__ import annotations
 
 import enum
+from array import array
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -26,10 +27,14 @@ class Verdict(enum.Enum):
 
 
 class Window(NamedTuple):
-    """Growth of a quantity over a number of consecutive rounds, read at both ends."""
+    """Growth of a quantity over a number of consecutive rounds, read at both ends.
+
+    ``even``: both ends can be compared, since nothing fell in between, or just before each.
+    """
 
     rounds: int
     growth: float
+    even: bool = True
 
     @property
     def rate(self) -> float:
@@ -88,12 +93,15 @@ def rising(deltas: Sequence[float]) -> bool:
     return any(delta > 0 for delta in deltas)
 
 
-def next_window(last: int, left: int) -> int:
+def next_window(last: int, left: int, *, low: bool = False) -> int:
     """Return how many rounds follow a window of *last* rounds when *left* more can be had.
 
     Twice as many; but the last two windows are equally long, since a cache that was still filling
-    before them then differs most from a leak. 0 when too few are left to add to the verdict.
+    before them then differs most from a leak. After one that ended at a *low* point more are left
+    for equally long ones, since each may be longer. 0 when too few are left to add to the verdict.
     """
+    if low and last <= left < 6 * last:
+        return last
     if left >= 3 * last:
         return 2 * last
     if left < last / 2:
@@ -125,12 +133,21 @@ def judge(
     rounds = sum(window.rounds for window in windows)
     noise = _noise(windows, rule, deltas)
     if exhausted or (rule.enough is not None and rounds >= rule.enough):
-        recent = windows[-rule.windows :]
+        recent = decisive(windows, rule.windows)
         if len(recent) < rule.windows and rule.exact:
             recent = [*(Window(1, delta) for delta in deltas), *windows[1:]][-rule.windows :]
-        if steady(recent, rule) and all(_grew(window, rule, run, noise) for window in recent):
+        if (
+            steady(recent, rule)
+            and all(_grew(window, rule, run, noise) for window in recent)
+            and _outgrew(recent, drop([*deltas, *(window.growth for window in windows)]))
+        ):
             return Verdict.LEAKING
-    if exhausted and windows[-1].growth <= 0 and noise < MAX_NOISE * rule.least:
+    if (
+        exhausted
+        and windows[-1].even
+        and windows[-1].growth <= 0
+        and noise < MAX_NOISE * rule.least
+    ):
         return Verdict.CLEAN
     return Verdict.SUSPICIOUS
 
@@ -151,6 +168,19 @@ def _grew(window: Window, rule: Rule, run: int, noise: float) -> bool:
     )
 
 
+def decisive(windows: Sequence[Window], count: int) -> Sequence[Window]:
+    """Return the last windows; without the very last if it alone was cut off between low points."""
+    before = windows[-count - 1 : -1]
+    if not windows[-1].even and len(before) == count and all(window.even for window in before):
+        return before
+    return windows[-count:]
+
+
+def _outgrew(windows: Sequence[Window], fall: float) -> bool:
+    """Tell whether windows grew by more than the largest fall, unless all their ends compare."""
+    return all(window.even for window in windows) or sum(w.growth for w in windows) > fall
+
+
 def _noise(windows: Sequence[Window], rule: Rule, deltas: Sequence[float]) -> float:
     """Return by how much a quantity was seen to fall, as far as that is allowed for."""
     return min(drop([*deltas, *(window.growth for window in windows)]), MAX_NOISE * rule.least)
@@ -168,8 +198,57 @@ def settled_at(
         # The level may be higher at the window's start than without noise, and lower at its end.
         # In a short window it may be a release that hides a leak: a fall, or a sudden stop.
         plain = calm_before and window.growth >= -slack
-        stopped = window.growth <= noise and window.growth + slack < leaked
+        stopped = window.even and window.growth <= noise and window.growth + slack < leaked
         if stopped and (plain or leaked >= 2 * MAX_NOISE * rule.least):
             return number
         calm_before = window.growth < max(leaked, noise)
     return None
+
+
+class LowPoints:
+    """Where windows should end, by a level read after every round: each time where it is low.
+
+    A buffer that is emptied every 50 calls makes a sawtooth. Between two of its low points, the
+    levels of all quantities can be compared; between other points they say more about the buffer
+    than about a leak. (Numbers are kept in an array, for the reason given in _readings.)
+    """
+
+    def __init__(self) -> None:
+        self._level = array("q", [0])
+        self._largest = array("q", [0])  # the largest fall of this window
+        self._low = array("b", [0, 0])  # whether the window began, and the last round ended, low
+
+    def begin(self) -> None:
+        """Begin a window where the last one ended."""
+        self._largest[0] = 0
+        self._low[0] = self._low[1]
+
+    def resume(self, level: int) -> None:
+        """Note the level before a round that follows a reading."""
+        self._level[0] = level
+
+    def note(self, level: int) -> None:
+        """Note the level after a round."""
+        fall = self._level[0] - level
+        self._level[0] = level
+        self._largest[0] = max(self._largest[0], fall)
+        self._low[1] = fall > MAX_NOISE and 2 * fall >= self._largest[0]
+
+    def more(self, done: int, wanted: int, most: int) -> bool:
+        """Tell whether a window in which *done* rounds were run shall have one more.
+
+        Beyond the rounds *wanted* it waits for a low point, but for as many more at the most: what
+        falls less often than that is waited for by the next window, which is longer.
+        """
+        if done < wanted:
+            return True
+        falls = self._largest[0] > MAX_NOISE
+        return falls and not self._low[1] and done < min(2 * wanted, most)
+
+    def found(self) -> bool:
+        """Tell whether the last round ended at a low point."""
+        return bool(self._low[1])
+
+    def even(self) -> bool:
+        """Tell whether the window's ends can be compared."""
+        return self._largest[0] <= MAX_NOISE or bool(self._low[0] and self._low[1])

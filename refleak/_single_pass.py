@@ -217,6 +217,8 @@ class _Outlived:
         self._hidden = hidden
         self._ignore = ignore
         self._namespace = frame.f_locals if frame.f_locals is frame.f_globals else None
+        # Its dict may lie where an empty one lay before, and would be taken for that one.
+        hidden.add(self, vars(self))
         objs = _census.tracked()
         self._instances = Counter(map(id, map(type, objs)))
         self._old = [obj for obj in objs if self._is_old(obj, candidates)]

@@ -9,7 +9,7 @@ from refleak._census import TypeCount
 from refleak._format import plural, quantity
 from refleak._plan import Plan
 from refleak._rounds import Evidence, judge_windows, rule_of
-from refleak._rules import Verdict, Window, rising, settled_at
+from refleak._rules import Verdict, Window, decisive, rising, settled_at
 from refleak.probes import Probe
 
 BACKGROUND = 0.25
@@ -114,7 +114,7 @@ def _judge(
     windows = evidence.windows[name]
     verdict = judge_windows(probe, windows, deltas, plan, exhausted=True)
     background = evidence.idle.get(name, 0.0)
-    per_call = _per_call(windows, deltas)
+    per_call = _per_call(decisive(windows, rule_of(probe).windows), deltas)
     clean = verdict is Verdict.CLEAN
     # What changes by itself as a leak would, or more, could hide one as well as look like one.
     if background > (rule_of(probe).least if clean else max(0, BACKGROUND * per_call)):
@@ -131,9 +131,10 @@ def _judge(
 
 
 def _per_call(windows: Sequence[Window], deltas: Sequence[int]) -> float:
-    if len(set(deltas)) == 1 and deltas[0]:
+    rate = windows[-1].rate
+    if len(set(deltas)) == 1 and abs(deltas[0] - rate) < abs(rate) / 10:
         return float(deltas[0])
-    return round(windows[-1].rate, 4)
+    return round(rate, 4)
 
 
 def _settled(probe: Probe, plan: Plan, evidence: Evidence, deltas: Sequence[int]) -> _Doubt | None:

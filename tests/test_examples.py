@@ -75,7 +75,7 @@ LEAKS = {
         "fetch",
     ),
     "test_faucet.py": Leak(
-        "test_faucet leaked 1 reference",
+        "test_faucet leaked ",  # 1 reference; debug builds before 3.12 count a dict's key table too
         ("dict",),
         "module __main__ -> faucet.drops (list, # -> # items) -> dict",
         "self.drops.append({})",

@@ -8,6 +8,7 @@ import pytest
 
 from refleak._readings import LARGEST, Series, Windows, column
 from refleak._rules import Window
+from refleak._settle import settle
 from refleak.probes import Gauge, select
 
 
@@ -108,8 +109,10 @@ def test_readings_keep_no_memory():
     made = Series([*select(["-all", "memory blocks"]), gauge], 400)
     for _ in range(50):
         made.read()
+    settle()
     before = sys.getallocatedblocks()
     for _ in range(300):
         made.read()
+    settle()
     assert 2 >= sys.getallocatedblocks() - before
     assert {0} == set(made.deltas()["big numbers"][:300])

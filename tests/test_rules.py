@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from refleak._rules import (
     MAX_NOISE,
     RULES,
+    LowPoints,
     Verdict,
     Window,
     drop,
@@ -31,13 +32,19 @@ MOST = 2000
 def windows_of(deltas, rule, run, most=MOST):
     """Make windows of a series and judge them, as _rounds does: until all is decided."""
     levels = [0, *accumulate(deltas[:most])]
-    windows, end, length = [], 0, run
+    windows, end, length, low_points = [], 0, run, LowPoints()
     while length:
-        windows.append(Window(length, levels[end + length] - levels[end]))
-        end += length
+        start = end
+        low_points.resume(int(levels[end] / rule.least))
+        while low_points.more(end - start, length, most - start):
+            end += 1
+            low_points.note(int(levels[end] / rule.least))
+        length = end - start
+        windows.append(Window(length, levels[end] - levels[start], low_points.even()))
+        low_points.begin()
         verdict = judge(windows, rule, run=run, deltas=deltas[:run])
         decided = verdict is Verdict.CLEAN or (rule.enough and verdict is Verdict.LEAKING)
-        length = 0 if decided else next_window(length, most - end)
+        length = 0 if decided else next_window(length, most - end, low=low_points.found())
     return windows
 
 
@@ -62,6 +69,13 @@ def stopping(*deltas):
 
 # --- the example series of CPython's test_regrtest, of the design and of what users met --------
 
+
+def sawtooth(period, height, *leak):
+    """A buffer takes *height* a call and is emptied every *period* calls, beside what leaks."""
+    taken = repeated(*[height] * (period - 1), -height * (period - 1))
+    return [took + leaked for took, leaked in zip(taken, repeated(*leak), strict=False)]
+
+
 LEAKS = {
     "every call, once more": repeated(5, 5, 6),
     "every call, with a first call that costs more": [10, *repeated(1)],
@@ -82,6 +96,11 @@ LEAKS = {
     ],
     "behind a level that swings": repeated(3, -1, 3, -1),
     "behind a level that swings, the least": repeated(2, -1, 1, -1),
+    "beside a buffer emptied every 7 calls": sawtooth(7, 9, 1),
+    "beside a buffer emptied every 50 calls": sawtooth(50, 2, 1),
+    "beside a buffer emptied every 99 calls": sawtooth(99, 40, 1),
+    "every fourth call, beside a buffer emptied every 99 calls": sawtooth(99, 40, 0, 0, 0, 1),
+    "beside a buffer emptied every 150 calls": sawtooth(150, 3, 1),
     "over a cache that fills at first": [*[4] * 390, *repeated(1)],
     "over a cache that fills for long": [*[4] * 900, *repeated(1)],
     "over caches that decay": [*range(100, 1, -1), *repeated(1)],
@@ -103,6 +122,9 @@ INNOCENTS = {
     "caches decaying": stopping(4, 3, 2, 1),
     "caches decaying slowly": stopping(*[k // 10 for k in range(400, 0, -1)]),
     "a cache that clears itself when full": repeated(*[1] * 99, -99),
+    "a buffer emptied every 7 calls": sawtooth(7, 9, 0),
+    "a buffer emptied every 97 calls": sawtooth(97, 1, 0),
+    "a buffer emptied every 245 calls": sawtooth(245, 3, 0),
     "falling": repeated(-1),
     "nothing": repeated(0),
 }
