@@ -7,20 +7,21 @@ import functools
 import inspect
 import os
 import sys
-import unittest
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from types import CoroutineType, FrameType, TracebackType
-from typing import Any, NoReturn, TypedDict, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeVar, cast, overload
 
 import wrapt
 from typing_extensions import ParamSpec, Self, Unpack
 
-from refleak._check import Check, raise_if_leaking
 from refleak._plan import Plan, make_plan, show
-from refleak._report import Report
-from refleak._single_pass import SinglePass
 from refleak.probes import Probe
+
+if TYPE_CHECKING:  # what a check needs is imported when one begins: importing refleak is cheap
+    from refleak._check import Check
+    from refleak._report import Report
+    from refleak._single_pass import SinglePass
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -87,16 +88,22 @@ def _decorate(subject: Any, plan: Plan) -> Any:
         __tracebackhide__ = True
         if switched_off():
             return wrapped(*args, **kwargs)
-        return drive(wrapped, args, kwargs, Check(plan, name_of(wrapped)), _raise_if_leaking)
+        call = functools.partial(wrapped, *args, **kwargs)
+        return drive(call, _check(plan, name_of(wrapped)), _raise_if_leaking)
 
     return wrapt.FunctionWrapper(subject, wrapper)
+
+
+def _is_test_case(cls: type) -> bool:
+    unittest = sys.modules.get("unittest")  # not loaded, it has no subclasses
+    return unittest is not None and issubclass(cls, unittest.TestCase)
 
 
 def _refuse(form: str, subject: Any) -> None:
     """Raise TypeError, with the right form, for what cannot be run repeatedly."""
     inner = _function_in(subject) if form == "assert_no_leaks" else subject
     if inspect.isclass(inner):
-        if form == "assert_no_leaks" and issubclass(inner, unittest.TestCase):
+        if form == "assert_no_leaks" and _is_test_case(inner):
             return
         raise TypeError(
             f"{form} cannot check the class {inner.__qualname__}, which is no unittest.TestCase; "
@@ -152,20 +159,17 @@ def name_of(subject: Any) -> str:
     return name.rpartition("<locals>.")[2]
 
 
-Judge = Callable[[Check], None]
+def _check(plan: Plan, subject: str) -> Check:
+    from refleak._check import Check
+
+    return Check(plan, subject)
 
 
-def _drive_sync(
-    subject: Callable[..., T],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    check: Check,
-    judge: Judge,
-) -> T:
+def _drive_sync(subject: Callable[[], T], check: Check, judge: Callable[[Check], None]) -> T:
     __tracebackhide__ = True
     results: list[T] = []  # of the last round; there is at least one
     for _ in check.rounds():
-        results[:] = [subject(*args, **kwargs)]
+        results[:] = [subject()]
         if type(results[0]) is CoroutineType:
             _refuse_coroutine(check.subject, results[0])
     judge(check)
@@ -181,16 +185,12 @@ def _refuse_coroutine(name: str, coroutine: Any) -> NoReturn:
 
 
 async def _drive_async(
-    subject: Callable[..., Awaitable[T]],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    check: Check,
-    judge: Judge,
+    subject: Callable[[], Awaitable[T]], check: Check, judge: Callable[[Check], None]
 ) -> T:
     __tracebackhide__ = True
     results: list[T] = []  # of the last round; there is at least one
     for _ in check.rounds():
-        results[:] = [await subject(*args, **kwargs)]
+        results[:] = [await subject()]
         await _turn()
     judge(check)
     return results.pop()
@@ -216,7 +216,7 @@ def find_leaks(func: Callable[[], object], /, **options: Unpack[Options]) -> Rep
     ValueError for wrong arguments.
     """
     _refuse("find_leaks", func)
-    check = Check(make_plan(**options), name_of(func))
+    check = _check(make_plan(**options), name_of(func))
     if is_async(func):
         import asyncio
 
@@ -225,15 +225,22 @@ def find_leaks(func: Callable[[], object], /, **options: Unpack[Options]) -> Rep
                 f"find_leaks cannot run {check.subject} while an event loop is running; write "
                 f"with leak_check() as check: await check({check.subject})"
             )
-        asyncio.run(_drive_async(cast("Any", func), (), {}, check, _no_verdict))
+        asyncio.run(_drive_async(cast("Any", func), check, _no_verdict))
     else:
-        _drive_sync(func, (), {}, check, _no_verdict)
+        _drive_sync(func, check, _no_verdict)
     return _done(check)
 
 
 def _raise_if_leaking(check: Check) -> None:
     __tracebackhide__ = True
-    raise_if_leaking(_done(check), check.plan)
+    _raise(_done(check), check.plan)
+
+
+def _raise(report: Report, plan: Plan) -> None:
+    __tracebackhide__ = True
+    from refleak._check import raise_if_leaking
+
+    raise_if_leaking(report, plan)
 
 
 def _no_verdict(check: Check) -> None:
@@ -263,7 +270,7 @@ class LeakCheck:
         if switched_off():
             yield
             return
-        check = Check(self._plan, subject)
+        check = _check(self._plan, subject)
         try:
             yield from check.rounds()
         except GeneratorExit:
@@ -301,12 +308,15 @@ class LeakCheck:
         if switched_off():
             return func(*args, **kwargs)
         drive = _drive_async if is_async(func) else _drive_sync
-        return drive(func, args, kwargs, Check(self._plan, name_of(func)), self._judge)
+        call = functools.partial(func, *args, **kwargs)
+        return drive(call, _check(self._plan, name_of(func)), self._judge)
 
     # -- with leak_check(): ... -------------------------------------------------------------
 
     def __enter__(self) -> Self:
         if not switched_off():
+            from refleak._single_pass import SinglePass
+
             self._single = SinglePass(self._plan, f"the block at {self._place}")
             self._single.begin(sys._getframe(1))
         return self
@@ -325,12 +335,12 @@ class LeakCheck:
             single.close()
             return
         self.report = single.end()
-        raise_if_leaking(self.report, self._plan)
+        _raise(self.report, self._plan)
 
     def _judge(self, check: Check) -> None:
         __tracebackhide__ = True
         self.report = _done(check)
-        raise_if_leaking(self.report, self._plan)
+        _raise(self.report, self._plan)
 
 
 def leak_check(**options: Unpack[Options]) -> LeakCheck:

@@ -9,12 +9,10 @@ import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import FrameType
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from refleak._caches import rest
-from refleak._cycles import Cycles, diagnose_cycles
-from refleak._diagnosis import Diagnosis, diagnose
-from refleak._errors import LeakError
+from refleak._errors import KnownLeakWarning, LeakError
 from refleak._format import type_mro
 from refleak._plan import Plan, check_implementation
 from refleak._report import Report
@@ -22,11 +20,9 @@ from refleak._rounds import Evidence, Progress, run_rounds
 from refleak._verdict import Findings, NotJudged, Resources, find, type_changes
 from refleak.probes import Probe
 
-
-class KnownLeakWarning(UserWarning):
-    """A leak that was marked with ``known_leak=``: reported, and no failure."""
-
-    __module__ = "refleak"  # what warnings call it
+if TYPE_CHECKING:  # what only a leak needs is imported when there is one
+    from refleak._cycles import Cycles
+    from refleak._diagnosis import Diagnosis
 
 
 class _Running:
@@ -102,6 +98,8 @@ class Check:
         names = {each.quantity for each in findings.leaking} if self.plan.diagnose else set()
         if not names & {"cycles", "uncollectable objects"}:
             return None
+        from refleak._cycles import diagnose_cycles
+
         return (yield from diagnose_cycles(settle=rest, rounds=self.plan.run, own=(self,)))
 
     def _described(
@@ -120,6 +118,8 @@ class Check:
         held = [each for each in findings.leaking if each.quantity != "cycles"]
         if not held or not (self.plan.diagnose or self.plan.ignore):
             return None
+        from refleak._diagnosis import diagnose
+
         return (
             yield from diagnose(
                 settle=rest, period=self.plan.run, own=(self, self.plan), ignored=self._ignored

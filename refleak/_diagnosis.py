@@ -24,7 +24,7 @@ TRACED = 3
 """Periods traced, at least, after the first traced one, which may fill what is replaced later."""
 
 MAX_SECONDS = 10.0
-"""Default time limit of a diagnosis, its rounds included."""
+"""Default limit of a diagnosis: of its processor time, and what its calls wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +127,28 @@ def diagnose(
 
 
 class _Budget:
-    __slots__ = ("_start", "seconds", "stopped")
+    """Seconds of processor time, so that a busy machine finds as much as an idle one.
+
+    What the calls spend waiting counts as well.
+    """
+
+    __slots__ = ("_start", "_waited", "seconds", "stopped")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._start = time.monotonic()
+        self._start = time.thread_time()
+        self._waited = 0.0
         self.stopped = False
+
+    def wait(self) -> Generator[None, None, None]:
+        """Ask for one call."""
+        began, worked = time.monotonic(), time.thread_time()
+        yield
+        self._waited += max(0.0, time.monotonic() - began - (time.thread_time() - worked))
 
     def late(self, share: float = 1.0) -> bool:
         """Tell whether a share of the time is over, and remember when all of it is."""
-        late = time.monotonic() - self._start > self.seconds * share
+        late = time.thread_time() - self._start + self._waited > self.seconds * share
         self.stopped = self.stopped or (late and share == 1.0)
         return late
 
@@ -283,7 +295,7 @@ class _Diagnosis:
             short = done >= period and done % period == 0 and self._budget.late(share)
             if short or self._budget.late():
                 return done
-            yield
+            yield from self._budget.wait()
             self._calls += 1
         return number
 

@@ -1,4 +1,4 @@
-"""The one exception."""
+"""The one exception, and the one warning."""
 
 from __future__ import annotations
 
@@ -25,3 +25,9 @@ class LeakError(AssertionError):
     def __reduce__(self) -> tuple[type[LeakError], tuple[Report]]:
         # pytest-xdist and multiprocessing send exceptions between processes.
         return type(self), (self.report,)
+
+
+class KnownLeakWarning(UserWarning):
+    """A leak that was marked with ``known_leak=``: reported, and no failure."""
+
+    __module__ = "refleak"  # what warnings call it

@@ -7,12 +7,14 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from refleak._cycles import Cycles
-from refleak._diagnosis import Diagnosis
 from refleak._format import at_most, columns, listing, plural, quantity, signed
 from refleak._verdict import Finding, NotJudged, Resources, TypeChange
+
+if TYPE_CHECKING:
+    from refleak._cycles import Cycles
+    from refleak._diagnosis import Diagnosis
 
 MOST_TYPES = 12
 """Rows of the type table shown in the text; the report's data hold all."""
