@@ -22,6 +22,7 @@ on 3.10 to 3.15) clears more, which a user would notice and which is therefore l
 from __future__ import annotations
 
 import gc
+import importlib
 import io
 import sys
 import weakref
@@ -88,9 +89,7 @@ def _clear_typing() -> None:
 
 def _clear_abc() -> None:
     """Clear the caches of isinstance() and issubclass() of every abstract base class."""
-    # A built-in module (of _abc.c) that no type stubs describe.
-    import _abc  # type: ignore[import-not-found]  # pyright: ignore[reportMissingImports]
-
+    _abc: Any = importlib.import_module("_abc")  # built in; no type stubs describe it
     for cls in _classes(object, set()):
         if issubclass(type(cls), ABCMeta) and "_abc_impl" in vars(cls):
             _abc._reset_caches(cls)

@@ -400,7 +400,12 @@ def _raised(item: pytest.Item, found: Report, plan: Plan) -> pytest.CallInfo[Any
 
     path, line, _ = item.reportinfo()
     code = compile("judge()", path, "exec").replace(co_firstlineno=(line or 0) + 1)
-    return pytest.CallInfo.from_call(lambda: exec(code, {"judge": judge}), "call")  # noqa: S102
+
+    def raising() -> None:
+        __tracebackhide__ = True
+        exec(code, {"judge": judge})  # noqa: S102  # a constant: "judge()", placed at the test
+
+    return pytest.CallInfo.from_call(raising, "call")
 
 
 def _mark_unchecked(item: pytest.Item, report: pytest.TestReport) -> None:

@@ -1,5 +1,7 @@
 """``python -m refleak unittest``: unmodified unittest suites, with their own report."""
 
+# ruff: noqa: FBT001, FBT002, N802, N803  # it overrides unittest's methods, named by unittest
+
 from __future__ import annotations
 
 import argparse
@@ -105,7 +107,7 @@ class Program(TestProgram):
     def __init__(self, argv: list[str]) -> None:
         super().__init__(module=None, argv=argv)
 
-    def _getParentArgParser(self) -> argparse.ArgumentParser:  # noqa: N802
+    def _getParentArgParser(self) -> argparse.ArgumentParser:
         inherited: Any = super()
         parser: argparse.ArgumentParser = inherited._getParentArgParser()
         leaks = parser.add_argument_group("leaks")
@@ -136,14 +138,14 @@ class Program(TestProgram):
         )
         return parser
 
-    def _getMainArgParser(self, parent: argparse.ArgumentParser) -> argparse.ArgumentParser:  # noqa: N802
+    def _getMainArgParser(self, parent: argparse.ArgumentParser) -> argparse.ArgumentParser:
         inherited: Any = super()
         parser: argparse.ArgumentParser = inherited._getMainArgParser(parent)
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         parser.description, parser.epilog = DESCRIPTION, STATUS
         return parser
 
-    def parseArgs(self, argv: list[str]) -> None:  # noqa: N802
+    def parseArgs(self, argv: list[str]) -> None:
         """Read the command line and load the tests."""
         super().parseArgs(argv)
         if self.count is not None and self.rounds is not None:
@@ -151,13 +153,13 @@ class Program(TestProgram):
         if self.report and self.count is None:
             self._main_parser.error("-r shows what each repetition of -N COUNT left; give both")
 
-    def createTests(self, from_discovery: bool = False, Loader: Any = None) -> None:  # noqa: FBT001, FBT002, N802, N803
+    def createTests(self, from_discovery: bool = False, Loader: Any = None) -> None:
         """Load the tests; done again for each repetition, since a suite lets go of its tests."""
         self._from_discovery = from_discovery
         inherited: Any = super()
         inherited.createTests(from_discovery, Loader)
 
-    def runTests(self) -> None:  # noqa: N802
+    def runTests(self) -> None:
         """Run the tests and set the exit status."""
         if self.catchbreak:
             unittest.installHandler()
@@ -203,7 +205,7 @@ class LeakResult(unittest.TextTestResult):
         super().__init__(*args, **kwargs)
         self.leaked: list[tuple[unittest.TestCase, Report]] = []
 
-    def addLeak(self, test: unittest.TestCase, report: Report) -> None:  # noqa: N802
+    def addLeak(self, test: unittest.TestCase, report: Report) -> None:
         """Note that *test* passed, and leaked."""
         self.leaked.append((test, report))
         if self.showAll:
@@ -212,7 +214,7 @@ class LeakResult(unittest.TextTestResult):
             self.stream.write("L")
         self.stream.flush()
 
-    def printErrors(self) -> None:  # noqa: N802
+    def printErrors(self) -> None:
         """Print what failed, and then what leaked."""
         super().printErrors()
         for test, report in self.leaked:
@@ -376,7 +378,7 @@ def show(lines: Sequence[str]) -> None:
     """Print *lines* in order with what unittest prints to another stream."""
     sys.stderr.flush()
     for line in lines:
-        print(line)  # noqa: T201
+        print(line)  # noqa: T201  # zope.testrunner prints it, and this is its table
     sys.stdout.flush()
 
 
@@ -417,7 +419,7 @@ class Readings:
         text = f"sys refcount={after:<8} change={after - before:<6}".rstrip()
         if not self._detailed:
             return [f"  {text}"]
-        old, new = (pickle.loads(counts) for counts in self._types)  # noqa: S301
+        old, new = (pickle.loads(counts) for counts in self._types)  # noqa: S301  # our own
         detail = sum(count.references for count in new.values())
         return [f"  sum detail refcount={detail:<8} {text}", *table(old, new)]
 
