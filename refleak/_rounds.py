@@ -229,6 +229,7 @@ class _FurtherRounds(_Rounds):
         self._seconds = array("d", [0.0])
         self._read_at = array("d", [0.0])
         self._window_took = array("d", [0.0])
+        self._idle = column(1)
 
     def rounds(self) -> Rounds:
         """Repeat the measured rounds, then run windows that double, until all is decided.
@@ -238,17 +239,18 @@ class _FurtherRounds(_Rounds):
         _prime()
         length = column(1)
         while self._advance(length):
-            yield from self._batch(length)
+            if self._idle[0]:
+                time.sleep(min(self._seconds[0], IDLE_SECONDS))
+            else:
+                yield from self._batch(length)
             self._frozen.thaw()
             rest()
             self._series.read()
-            self._window_took[0] = time.monotonic() - self._read_at[0]
-            self._read_at[0] += self._window_took[0]
 
     def _advance(self, length: array[int]) -> bool:
         """Note what the last reading ended; set how many rounds to run before the next one."""
         number, run = self._series.last, self._plan.run
-        if number > 0:
+        if number > 0 and not self._idle[0]:
             self._bounds.spend(length[0], self._seconds[0])
         if number < run:
             length[0] = int(number >= 0)
@@ -260,12 +262,21 @@ class _FurtherRounds(_Rounds):
         if number == run:
             self._count_types(1)
             length[0] = run
-        self._windows.add(length[0], number, even=self._low_points.even())
-        self._low_points.begin()
-        if number > run:
-            self._idle(length[0])
-        low = self._low_points.found()
-        length[0] = 0 if self._decided() else self._bounds.allow(length[0], low=low)
+        took = time.monotonic() - self._read_at[0]
+        self._read_at[0] += took
+        if self._idle[0]:
+            self._windows.add_idle(took * length[0] / self._window_took[0])
+            self._idle[0] = False
+        else:
+            self._window_took[0] = took
+            self._windows.add(length[0], number, even=self._low_points.even())
+            self._low_points.begin()
+            # Where other threads run, a reading is taken after calling nothing for a while; they
+            # run during a window's reading as well, which may take longer than its rounds.
+            self._idle[0] = number > run and other_threads()
+        if not self._idle[0]:
+            low = self._low_points.found()
+            length[0] = 0 if self._decided() else self._bounds.allow(length[0], low=low)
         return length[0] > 0
 
     def _count_types(self, number: int) -> None:
@@ -289,20 +300,6 @@ class _FurtherRounds(_Rounds):
             if time.monotonic() > until and length[0] >= self._plan.run:
                 break
         self._seconds[0] = time.monotonic() - began
-
-    def _idle(self, rounds: int) -> None:
-        """Where other threads run, take a reading after calling nothing for a while.
-
-        They run during a window's reading as well, which may take longer than its rounds.
-        """
-        if not other_threads():
-            return
-        time.sleep(min(self._seconds[0], IDLE_SECONDS))
-        rest()
-        self._series.read()
-        idle = time.monotonic() - self._read_at[0]
-        self._read_at[0] += idle
-        self._windows.add_idle(idle * rounds / self._window_took[0])
 
     def _decided(self) -> bool:
         """Tell whether more rounds cannot add to the verdict, or would do harm.

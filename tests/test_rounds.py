@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import threading
 import time
 from gc import get_freeze_count  # gc's own is answered as if nothing were frozen, for other code
 
@@ -172,6 +173,27 @@ def test_the_bound_in_memory(monkeypatch):
     evidence = run(subject)
     assert subject.calls < 60
     assert evidence.stopped == "20 MiB of growth"
+
+
+kept = []
+
+
+@pytest.mark.parametrize(
+    "leaked", [dict, list, lambda: "a text %d" % len(kept)], ids=["dict", "list", "text"]
+)
+def test_a_thread_that_waits_hides_no_leak(leaked):
+    """A reading after calling nothing is as exact as the others: a blocked thread changes none."""
+    waiting = threading.Event()
+    thread = threading.Thread(target=waiting.wait)
+    thread.start()
+    try:
+        report = find_leaks(lambda: kept.append(leaked()), max_rounds=60, diagnose=False)
+    finally:
+        waiting.set()
+        thread.join()
+        kept.clear()
+    assert () == report.not_judged
+    assert "references" in [finding.quantity for finding in report.findings]
 
 
 # --- state ---------------------------------------------------------------------------------------

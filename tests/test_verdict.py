@@ -66,10 +66,18 @@ def test_steady_growth_is_a_finding():
     assert (expected,) == found(evidence([8, 16, 32])).leaking
 
 
-def test_the_rate_is_that_of_the_last_window_where_deltas_differ():
+def test_the_rate_is_that_of_a_late_window_where_deltas_differ():
     """A leak in every fourth call is told per call."""
     given = evidence([1, 2, 4, 8], deltas=(0, 0, 0, 1))
     assert 0.25 == found(given).leaking[0].per_call
+
+
+def test_what_strays_in_one_window_is_no_part_of_the_rate():
+    """Bytes that something else took once do not blur how many a call loses."""
+    native = Quantity("native heap", "byte", "bytes")
+    given = evidence([320, 640, 1280, 2976], deltas=(80, 96, 80, 80), name="native heap")
+    plan = make_plan(probes=["-all", native])
+    assert 80 == found(given, plan, [native]).leaking[0].per_call
 
 
 def test_growth_that_stopped_is_a_note():
