@@ -74,7 +74,7 @@ RULES = {
     "count": Rule(windows=2, enough=None, steady=0.5),
     # What grows in malloc alone, with no object that grows along, is no known cache. malloc's
     # smallest chunks come from larger ones at first, so that 32 bytes a call begin as 44.
-    "bytes": Rule(windows=3, enough=None, steady=0.6, exact=True, least=16, grain=4, alone=56),
+    "bytes": Rule(windows=3, enough=None, steady=0.8, exact=True, least=16, grain=4, alone=56),
     # Hundreds of leaked descriptors or threads would harm the process; pools stop below 50.
     "resource": Rule(windows=3, enough=56, steady=0.7, harms=True),
 }

@@ -10,6 +10,7 @@ holds is left out, and what replaced an object of the same type.
 from __future__ import annotations
 
 import gc
+import inspect
 import sys
 import types
 import weakref
@@ -32,6 +33,7 @@ from refleak._plan import Plan
 from refleak._readings import Series
 from refleak._report import Report
 from refleak._settle import Frozen
+from refleak._survivors import tally
 from refleak._verdict import Finding, NotJudged, TypeChange
 from refleak.probes import Probe
 
@@ -43,6 +45,11 @@ COUNTED = {"references", "container references", "objects", "memory blocks", "cy
 
 UNTRUSTED = (type, types.ModuleType, types.CodeType, types.FrameType, types.CellType)
 """Objects whose bare references are not judged: the interpreter holds such to them by itself."""
+
+
+CALLING = (tuple, dict, types.MethodType, types.BuiltinMethodType)
+"""What a call needs. After an ``await`` or ``yield`` in the block, a caller of it has begun anew,
+and holds such objects where nobody sees them: an event loop ``Context.run`` and its arguments."""
 
 
 class Shape(NamedTuple):
@@ -79,8 +86,19 @@ def shape(frame: FrameType) -> Shape:
         id(objs[place]): count - _census.OWN_REFERENCES - incoming[id(objs[place])]
         for place, count in enumerate(map(getrefcount, objs))
     }
-    instances = Counter(map(id, map(type, objs)))
+    instances = instances_of(objs)
     return Shape(degrees, plain_dicts, unaccounted, instances, frozenset(sys.modules))
+
+
+def instances_of(objs: Iterable[Any]) -> Counter[int]:
+    """Count objects by their type's id, but for our own bound methods.
+
+    ``with`` holds that of ``__enter__`` during the reading before the block, up to 3.13.
+    """
+    method = types.MethodType
+    return tally(
+        id(kind) for obj in objs if (kind := type(obj)) is not method or not is_own(obj.__self__)
+    )
 
 
 def _from_variables(frame: FrameType) -> Counter[int]:
@@ -99,7 +117,22 @@ def variables(frame: FrameType) -> list[Any]:
     return values
 
 
-_OPTIMIZED = 1  # CO_OPTIMIZED: local variables are not in a dict
+def _running(frame: FrameType) -> list[Any]:
+    """Return what the block's frame and those outside it hold in their variables.
+
+    While a block awaits, the loop outside runs: its handle of the task's next step is new.
+    """
+    values = []
+    outer: FrameType | None = frame
+    while outer is not None:
+        if outer.f_locals is not outer.f_globals:
+            values += variables(outer)
+        outer = outer.f_back
+    return values
+
+
+_OPTIMIZED = inspect.CO_OPTIMIZED  # local variables are not in a dict
+_SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 class SinglePass:
@@ -130,8 +163,10 @@ class SinglePass:
                 self._not_judged.append(NotJudged(probe.name, reason))
             else:
                 self._probes.append(probe)
+        del usable  # a list more than after the block
         self._frame = frame
         self._series = Series(self._probes, 2)
+        repr([self._subject])  # makes the dict of this thread, which the thread's state holds
         rest()
         self._before = shape(frame)
         if self._plan.freeze and Frozen.possible():
@@ -217,10 +252,12 @@ class _Outlived:
         self._hidden = hidden
         self._ignore = ignore
         self._namespace = frame.f_locals if frame.f_locals is frame.f_globals else None
+        self._resumed = bool(frame.f_code.co_flags & _SUSPENDABLE)
         # Its dict may lie where an empty one lay before, and would be taken for that one.
         hidden.add(self, vars(self))
         objs = _census.tracked()
-        self._instances = Counter(map(id, map(type, objs)))
+        hidden.add(self.notes)
+        self._instances = instances_of(obj for obj in objs if id(obj) not in hidden.ids)
         self._old = [obj for obj in objs if self._is_old(obj, candidates)]
         new = [obj for obj in objs if not self._is_old(obj, candidates)]
         hidden.add(self._old, self._instances)
@@ -230,7 +267,7 @@ class _Outlived:
         hidden.add(self._new)
         # Before anything else is kept: lists of ours would count as references of theirs.
         self._bare = self._unaccounted(_from_variables(frame))
-        self._variables = variables(frame)
+        self._variables = _running(frame)
         hidden.add(self._bare, self._variables)
         self._gained: list[tuple[Any, list[Any]]] = []
         self._excused: dict[int, Any] = {}
@@ -253,6 +290,8 @@ class _Outlived:
     def _sort(self) -> None:
         """Part the old containers that hold new things: excused ones, and the others."""
         self._excuse(self._variables)
+        registries = filter(None, map(_warning_registry, list(sys.modules.values())))
+        self._excused.update((id(registry), registry) for registry in registries)
         imported = [name for name in sys.modules if name not in self._before.modules]
         if imported:
             self.notes.append(
@@ -327,7 +366,7 @@ class _Outlived:
         return any(base is each for each in self._ignore for base in type_mro(kind))
 
     def _more_of(self, kind: type) -> int:
-        excused = sum(type(obj) is kind for obj in self._excused.values())
+        excused = sum(type(obj) is kind for key, obj in self._excused.items() if key in self._new)
         return self._instances[id(kind)] - self._before.instances[id(kind)] - excused
 
     def _unreferenced(self) -> list[Any]:
@@ -348,6 +387,9 @@ class _Outlived:
             if not self._ignored(type(obj))
             and not _runs(obj)
             and not _is_subclass_list(obj, gc.get_referents(obj))
+            and not _is_warning_filters(obj)
+            and not _is_stdlib_callback(obj)
+            and not (self._resumed and type(obj) in CALLING)
         ]
 
     def _unaccounted(self, incoming: Counter[int]) -> list[tuple[Any, int]]:
@@ -481,6 +523,27 @@ def _is_subclass_list(obj: Any, referents: list[Any]) -> bool:
     """Tell a class's register of its subclasses: weak references by number."""
     kinds = {id(type(each)) for each in referents}
     return type(obj) is dict and kinds <= {id(weakref.ReferenceType), id(int)}
+
+
+def _is_stdlib_callback(obj: Any) -> bool:
+    """Tell a method that atexit may hold: the standard library registers some at first use."""
+    function = obj.__func__ if type(obj) is types.MethodType else None
+    return type(function) is types.FunctionType and _is_stdlib(function.__module__ or "")
+
+
+def _is_warning_filters(obj: Any) -> bool:
+    """Tell the list that the last warning was compared with: C code keeps it until the next one."""
+    return type(obj) is list and all(
+        type(each) is tuple and len(each) == 5 and each[0] in _WARNING_ACTIONS for each in obj
+    )
+
+
+_WARNING_ACTIONS = {"default", "error", "ignore", "always", "all", "module", "once"}
+
+
+def _warning_registry(module: Any) -> Any:
+    """Return the dict in which the first warning of a module notes that it was shown."""
+    return vars(module).get("__warningregistry__") if type(module) is types.ModuleType else None
 
 
 def _runs(obj: Any) -> bool:

@@ -179,7 +179,7 @@ kept = []
 
 
 @pytest.mark.parametrize(
-    "leaked", [dict, list, lambda: "a text %d" % len(kept)], ids=["dict", "list", "text"]
+    "leaked", [dict, list, lambda: f"a text {len(kept)}"], ids=["dict", "list", "text"]
 )
 def test_a_thread_that_waits_hides_no_leak(leaked):
     """A reading after calling nothing is as exact as the others: a blocked thread changes none."""

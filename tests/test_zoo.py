@@ -88,6 +88,23 @@ def through_a_loop_async(subject, options):
     return errors.report
 
 
+def through_a_single_pass(subject):
+    """Return the report of ``with leak_check(): subject()``, or None."""
+
+    def sync():
+        with leak_check(diagnose=False):
+            subject()
+
+    async def awaiting():
+        with leak_check(diagnose=False):
+            await subject()
+            await asyncio.sleep(0)  # what it left scheduled comes to its end
+
+    with caught() as errors:
+        asyncio.run(awaiting()) if inspect.iscoroutinefunction(subject) else sync()
+    return errors.report
+
+
 def through_a_test_case(subject, options):
     """Return the report of a decorated TestCase's LeakError, or None."""
 
@@ -198,6 +215,31 @@ def test_every_leak_is_found_at_every_door(entry, door):
 def test_no_innocent_is_accused_at_any_door(entry, door):
     """An innocent passes whichever form of the API is used."""
     check_innocent(entry, door)
+
+
+@pytest.mark.parametrize("entry", [each for each in LEAKS if not each.not_once], ids=str)
+def test_what_every_call_leaks_is_found_in_a_single_pass(entry):
+    """A block that runs once finds what it leaks, unless the entry says why that cannot be."""
+    if entry.cannot_run:
+        pytest.skip(entry.cannot_run)
+    with entry.subject() as subject:
+        report = through_a_single_pass(subject)
+    assert found(report) != set()
+
+
+WARM_UP = 12
+"""Calls after which what only the first ones do is over."""
+
+
+@pytest.mark.parametrize("entry", INNOCENTS, ids=str)
+def test_no_innocent_is_accused_in_a_single_pass(entry):
+    """A block that runs once accuses no innocent, though some only after they were called."""
+    with entry.subject() as subject:
+        if entry.not_once:
+            for _ in range(WARM_UP):
+                subject()
+        report = through_a_single_pass(subject)
+    assert found(report) == set(), report and str(report)
 
 
 def test_the_zoo_is_large_enough():

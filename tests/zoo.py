@@ -60,8 +60,8 @@ class Entry:
     ``quantities`` must be among the findings, ``type`` (as the type table names it) grows,
     and ``holder`` is a name in the chain that keeps the survivors alive (None: nobody does).
     ``needs_loop``: the subject is an ``async def`` function. ``own_loop``: it runs an event loop of
-    its own, so that it cannot be called in one. ``single_pass``: the block that runs once can
-    judge it. ``cannot_run``: None or why not here.
+    its own, so that it cannot be called in one. ``not_once``: None, or why a block that runs once,
+    and before which nothing was run, cannot judge it. ``cannot_run``: None or why not here.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Entry:
     period: int = 1
     needs_loop: bool = False
     own_loop: bool = False
-    single_pass: bool = True
+    not_once: str | None = None
     cannot_run: str | None = None
 
     def __str__(self) -> str:
@@ -190,7 +190,7 @@ def a_dict():
     return subject, kept_dicts.clear
 
 
-@leak("container references", holder="kept_nones", single_pass=False)
+@leak("container references", holder="kept_nones")
 def none_in_a_list():
     def subject():
         kept_nones.append(None)  # LEAK: none_in_a_list
@@ -319,7 +319,13 @@ def a_lookup_in_a_defaultdict():
     return subject, counts_by_name.clear
 
 
-@leak("memory blocks", "container references", type="dict", holder="remember")
+@leak(
+    "memory blocks",
+    "container references",
+    type="dict",
+    holder="remember",
+    not_once="the first entry of a cache looks the same with and without a limit",
+)
 def an_endless_lru_cache():
     @functools.lru_cache(maxsize=None)
     def remember(key):
@@ -398,12 +404,12 @@ def every(period: int) -> Made:
     return subject, kept_rarely.clear
 
 
-@leak(type="list", holder="kept_rarely", period=2, single_pass=False)
+@leak(type="list", holder="kept_rarely", period=2, not_once="it does not leak in every call")
 def on_every_2nd_call():
     return every(2)
 
 
-@leak(type="list", holder="kept_rarely", period=4, single_pass=False)
+@leak(type="list", holder="kept_rarely", period=4, not_once="it does not leak in every call")
 def on_every_4th_call():
     return every(4)
 
@@ -466,7 +472,7 @@ LIBC.free.argtypes = [ctypes.c_void_p]
 LIBC.free.restype = None
 
 
-@leak("memory blocks")
+@leak("memory blocks", not_once="only memory blocks show it, and the first call sets up some")
 def untracked_memory_nobody_holds():
     ledger = _Ledger()
 
@@ -481,7 +487,7 @@ def untracked_memory_nobody_holds():
 # --- leaks: resources ----------------------------------------------------------------------------
 
 
-@leak("native heap", single_pass=False)
+@leak("native heap", not_once="what the first call sets up looks the same")
 def native_memory():
     ledger = _Ledger()
 
@@ -559,7 +565,7 @@ def nothing_at_all():
     return lambda: None
 
 
-@innocent(single_pass=False)
+@innocent(not_once="the first call fills it")
 def a_cache_of_the_first_call():
     cache: dict = {}
 
@@ -608,7 +614,7 @@ def cycles():
     return subject
 
 
-@innocent(single_pass=False)
+@innocent(not_once="the first call sets it")
 def state_replaced_by_each_call():
     state = {"last": None, "before": None}
 
@@ -619,7 +625,7 @@ def state_replaced_by_each_call():
     return subject
 
 
-@innocent(single_pass=False)
+@innocent(not_once="it is not full after one call")
 def a_deque_with_a_limit():
     last = collections.deque(maxlen=10)
 
@@ -629,7 +635,7 @@ def a_deque_with_a_limit():
     return subject
 
 
-@innocent(single_pass=False)
+@innocent()
 def an_lru_cache_with_one_key():
     @functools.lru_cache(maxsize=128)
     def lookup(key):
@@ -638,7 +644,7 @@ def an_lru_cache_with_one_key():
     return lambda: lookup("one")
 
 
-@innocent(single_pass=False)
+@innocent()
 def an_lru_cache_filling():
     ticks = itertools.count()
 
@@ -674,7 +680,7 @@ def attributes_by_name():
     return subject
 
 
-@innocent(single_pass=False)
+@innocent(not_once="weakref registers with atexit at its first use")
 def a_weak_cache():
     cache = weakref.WeakValueDictionary()
     ticks = itertools.count()
@@ -700,7 +706,7 @@ def context_variables():
     return subject
 
 
-@innocent(single_pass=False)
+@innocent()
 def numbers_growing():
     ticks = {"calls": 10**9}
 
@@ -713,18 +719,18 @@ def numbers_growing():
 # --- innocents: the standard library --------------------------------------------------------------
 
 
-@innocent()
+@innocent(not_once="C code looks up a helper of re at its first use, and keeps it")
 def regular_expressions():
     return lambda: re.sub(r"(\w+) (\d+)", r"\2 \1", "drip 42 drop 17")
 
 
-@innocent(single_pass=False)
+@innocent()
 def many_patterns():
     ticks = itertools.count()
     return lambda: re.compile("drop%d_[0-9]+" % next(ticks)).match("drop1_2")
 
 
-@innocent(single_pass=False)
+@innocent(not_once="itertools.cycle keeps what it hands out in its first turn")
 def strptime():
     formats = itertools.cycle(["%Y-%m-%d", "%d.%m.%Y", "%H:%M:%S %Y", "%j %Y"])
 
@@ -848,7 +854,7 @@ def sqlite_in_memory():
     return subject
 
 
-@innocent()
+@innocent(not_once="copyreg keeps the names of its slots in a class at its first use")
 def pickling():
     def subject():
         drops = [Drop(n) for n in range(10)]
@@ -857,7 +863,7 @@ def pickling():
     return subject
 
 
-@innocent(single_pass=False)
+@innocent()
 def caught_warnings():
     ticks = itertools.count()
 
@@ -869,7 +875,7 @@ def caught_warnings():
     return subject
 
 
-@innocent(single_pass=False)
+@innocent(not_once="C code keeps what it makes at its first use")
 def xml_both_ways():
     text = "<tap>" + "".join('<drop id="%d">d%d</drop>' % (n, n) for n in range(20)) + "</tap>"
 
@@ -884,7 +890,7 @@ def xml_both_ways():
     return subject
 
 
-@innocent(single_pass=False)
+@innocent()
 def mocks():
     def subject():
         with mock.patch("os.path.exists", return_value=True) as exists:
@@ -897,7 +903,7 @@ def mocks():
     return subject
 
 
-@innocent(single_pass=False)
+@innocent(not_once="itertools.cycle keeps what it hands out in its first turn")
 def time_zones():
     names = itertools.cycle(["Europe/Paris", "America/New_York", "Asia/Tokyo", "Africa/Cairo"])
 
@@ -908,7 +914,7 @@ def time_zones():
     return subject
 
 
-@innocent(single_pass=False)
+@innocent(not_once="functools keeps a dispatch in a cache of the function")
 def single_dispatch_and_typing():
     @functools.singledispatch
     def show(drop):
@@ -944,7 +950,7 @@ def csv_and_copies():
     return subject
 
 
-@innocent(single_pass=False)
+@innocent(not_once="the first call makes names and lines that functions and caches keep")
 def looking_at_source():
     return lambda: (inspect.getsource(Drop), inspect.signature(Drop))
 
