@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import _lru_cache_wrapper
 from sys import getrefcount
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, NamedTuple, cast
 
 from refleak import _census
@@ -66,9 +66,9 @@ class Shape(NamedTuple):
     modules: frozenset[str]
 
 
-def shape(frame: FrameType) -> Shape:
+def shape(frame: FrameType, own: Hidden) -> Shape:
     """Take out-degrees, and references that no container accounts for, of every tracked object."""
-    objs = _census.tracked()
+    objs = _tracked(frame)
     degrees: dict[int, int] = {}
     plain_dicts: dict[int, int] = {}
     incoming = _from_variables(frame)
@@ -86,18 +86,26 @@ def shape(frame: FrameType) -> Shape:
         id(objs[place]): count - _census.OWN_REFERENCES - incoming[id(objs[place])]
         for place, count in enumerate(map(getrefcount, objs))
     }
-    instances = instances_of(objs)
+    instances = instances_of(objs, own)
     return Shape(degrees, plain_dicts, unaccounted, instances, frozenset(sys.modules))
 
 
-def instances_of(objs: Iterable[Any]) -> Counter[int]:
-    """Count objects by their type's id, but for our own bound methods.
+def _tracked(frame: FrameType) -> list[Any]:
+    """Return all tracked objects, with the frame's ``f_locals``: up to 3.12 a dict it keeps."""
+    frame.f_locals  # noqa: B018  # made, or filled again, by looking at it
+    return _census.tracked()
+
+
+def instances_of(objs: Iterable[Any], own: Hidden) -> Counter[int]:
+    """Count objects by their type's id, but for our own and their bound methods.
 
     ``with`` holds that of ``__enter__`` during the reading before the block, up to 3.13.
     """
-    method = types.MethodType
+    method, hidden = types.MethodType, own.ids
     return tally(
-        id(kind) for obj in objs if (kind := type(obj)) is not method or not is_own(obj.__self__)
+        id(kind)
+        for obj in objs
+        if ((kind := type(obj)) is not method or not is_own(obj.__self__)) and id(obj) not in hidden
     )
 
 
@@ -131,6 +139,7 @@ def _running(frame: FrameType) -> list[Any]:
     return values
 
 
+_FIXTURES = "_pytest.fixtures"
 _OPTIMIZED = inspect.CO_OPTIMIZED  # local variables are not in a dict
 _SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
@@ -148,9 +157,11 @@ class SinglePass:
         self._other: str | None = None
         self._series: Series | None = None
         self._frame: FrameType | None = None
+        self._caller: CodeType | None = None
 
     def begin(self, frame: FrameType) -> None:
         """Take the shape of the heap before the block."""
+        self._caller = frame.f_back.f_code if frame.f_back is not None else None
         self._other = RUNNING.claim(self._subject)
         if self._other is not None:
             return
@@ -168,10 +179,14 @@ class SinglePass:
         self._series = Series(self._probes, 2)
         repr([self._subject])  # makes the dict of this thread, which the thread's state holds
         rest()
-        self._before = shape(frame)
+        self._before = shape(frame, Hidden(self._own()))
         if self._plan.freeze and Frozen.possible():
             self._frozen.freeze()
         self._series.read()
+
+    def _own(self) -> list[Any]:
+        own = [self, self._frozen, self._series]
+        return [own, *own, *map(vars, own)]
 
     def close(self) -> None:
         """Give up without a verdict, and put the interpreter's state back."""
@@ -181,13 +196,30 @@ class SinglePass:
             RUNNING.release()
 
     def end(self) -> Report:
-        """Return what outlived the block."""
+        """Return what outlived the block.
+
+        Raises RuntimeError if it is the ``yield`` of a pytest fixture: what pytest itself keeps of
+        the test that ran there looks like leaks.
+        """
         if self._other is not None:
             return self._report(judged=False)
         try:
+            self._refuse_fixture()
             return self._judged()
         finally:
             self.close()
+
+    def _refuse_fixture(self) -> None:
+        assert self._frame is not None
+        caller = self._frame.f_back
+        if caller is None or caller.f_code is self._caller:
+            return
+        if caller.f_globals.get("__name__") == _FIXTURES:
+            raise RuntimeError(
+                f"{self._subject} is around the yield of a pytest fixture, and cannot judge the "
+                f"test that uses it; write `pytestmark = pytest.mark.assert_no_leaks` in the "
+                f"test's module instead"
+            )
 
     def _judged(self) -> Report:
         assert self._before is not None
@@ -198,10 +230,13 @@ class SinglePass:
         candidates = set(map(id, gc.get_objects())) if self._frozen.active else None
         self._frozen.thaw()
         rest()
-        own = [self, self._frozen, self._series]
-        hidden = Hidden([own, *own, *map(vars, own), self._before, *self._before, self._frame])
+        hidden = Hidden([*self._own(), self._before, *self._before, self._frame])
         hidden.add(candidates, self._plan, self._plan.ignore)
-        outlived = _Outlived(self._before, candidates, hidden, self._frame, self._plan.ignore)
+        # Counted here, since calling a class may need a tuple of its arguments.
+        instances = instances_of(_tracked(self._frame), hidden)
+        outlived = _Outlived(
+            self._before, instances, candidates, hidden, self._frame, self._plan.ignore
+        )
         grown = [
             Finding(probe.name, probe.unit, (delta,), float(delta), 1)
             for probe in self._probes
@@ -242,6 +277,7 @@ class _Outlived:
     def __init__(
         self,
         before: Shape,
+        instances: Counter[int],
         candidates: set[int] | None,
         hidden: Hidden,
         frame: FrameType,
@@ -256,8 +292,7 @@ class _Outlived:
         # Its dict may lie where an empty one lay before, and would be taken for that one.
         hidden.add(self, vars(self))
         objs = _census.tracked()
-        hidden.add(self.notes)
-        self._instances = instances_of(obj for obj in objs if id(obj) not in hidden.ids)
+        self._instances = instances
         self._old = [obj for obj in objs if self._is_old(obj, candidates)]
         new = [obj for obj in objs if not self._is_old(obj, candidates)]
         hidden.add(self._old, self._instances)
@@ -271,6 +306,7 @@ class _Outlived:
         hidden.add(self._bare, self._variables)
         self._gained: list[tuple[Any, list[Any]]] = []
         self._excused: dict[int, Any] = {}
+        self._importing: set[int] = set()
         hidden.add(self._gained, self._excused)
         self._sort()
         self._survivors = self._reached()
@@ -299,6 +335,12 @@ class _Outlived:
                 "they and bare references are not judged"
             )
             self._excuse(vars(sys.modules[name]) for name in imported if sys.modules.get(name))
+            self._importing = {
+                id(cache)
+                for finder in sys.meta_path
+                if hasattr(finder, "__dict__")
+                for cache in vars(finder).values()
+            }
         caches = {
             id(part)
             for obj in self._old
@@ -330,6 +372,7 @@ class _Outlived:
             or type(obj) is types.FrameType
             or obj is sys.modules
             or obj is sys.path_importer_cache
+            or id(obj) in self._importing
             or _is_subclass_list(obj, referents)
         )
 
@@ -371,8 +414,8 @@ class _Outlived:
 
     def _unreferenced(self) -> list[Any]:
         """Return new objects that are alive though nothing refers to them."""
-        if len(sys._current_frames()) > 1:
-            return []  # a running frame of another thread may hold them
+        if len(sys._current_frames()) > 1 or self._before.modules != set(sys.modules):
+            return []  # a running frame of another thread, or the import system, may hold them
         known = {**self._excused, **self._survivors}
         held = {id(each) for obj in self._new.values() for each in _below(obj) if each is not obj}
         held.update(id(each) for obj in self._old for each in _below(obj))
@@ -417,8 +460,8 @@ class _Outlived:
         kind = type(obj)
         if any(issubclass(kind, each) for each in UNTRUSTED) or self._ignored(kind):
             return False
-        if kind is types.FunctionType and obj.__code__.co_filename.startswith(OWN_FOLDER):
-            return False  # a running frame holds its function
+        if kind is types.FunctionType:  # a running frame holds its function
+            return not self._resumed and not obj.__code__.co_filename.startswith(OWN_FOLDER)
         return obj not in self._hidden
 
     # -- what is said of it -----------------------------------------------------------------

@@ -4,15 +4,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import collections
+import contextlib
 import ctypes
 import functools
 import json
 import logging
 import os
 import re
+import sys
 import threading
+import types
+import warnings
 
 import pytest
+from running import python
 
 from refleak import LeakError, leak_check
 
@@ -102,6 +109,118 @@ def test_what_outlives_a_block_is_found(leak):
     assert quantity is None or quantity in [each.quantity for each in report.findings]
     assert holder in str(report)
     assert " per call" not in str(report).splitlines()[0]
+
+
+KINDS = {
+    "list": lambda: [1],
+    "dict": lambda: {"drop": []},
+    "set": lambda: {object()},
+    "tuple": lambda: ([],),
+    "instance": Widget,
+    "bound method": lambda: Widget().__init__,
+    "method": lambda: Client().fetch,
+    "function": lambda: lambda: None,
+    "partial": lambda: functools.partial(print, []),
+    "iterator": lambda: iter([[]]),
+}
+
+
+class Client:
+    def fetch(self):
+        pass
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_one_more_of_a_kind_is_found_and_one_replaced_is_not(make):
+    """The kinds of objects of which this library makes some itself are counted exactly, too."""
+    full = collections.deque([make()], maxlen=1)
+    kept = []
+    for _ in range(2):
+        with leak_check(diagnose=False):
+            full.append(make())
+        with pytest.raises(LeakError), leak_check(diagnose=False):
+            kept.append(make())
+
+
+def test_a_block_that_awaits():
+    """What the loop holds while it runs the block's task is no leak, and hides none."""
+
+    async def clean():
+        with leak_check():
+            await asyncio.sleep(0.001)
+
+    async def leaking():
+        with leak_check():
+            await asyncio.sleep(0)
+            garbage.append([1])
+
+    asyncio.run(clean())
+    with pytest.raises(LeakError, match="garbage"):
+        asyncio.run(leaking())
+
+
+def test_the_first_warning_of_a_module_is_no_leak():
+    """Warnings leave a register in the module that warned, and filters in C code."""
+
+    def warn():
+        warnings.warn("drip", stacklevel=1)
+
+    module = sys.modules["warned_once"] = types.ModuleType("warned_once")
+    module.warnings = warnings
+    warn_here = types.FunctionType(warn.__code__, vars(module))
+    try:
+        with leak_check(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warn_here()
+    finally:
+        del sys.modules["warned_once"]
+
+
+FIXTURES = """
+import pytest
+from refleak import leak_check
+
+@pytest.fixture
+def around():
+    with leak_check():
+        yield
+
+@pytest.fixture
+def before():
+    with leak_check():
+        made = [1]
+    yield made
+
+def test_around(around):
+    pass
+
+def test_before(before):
+    assert [1] == before
+"""
+
+
+def test_a_fixture_around_a_test_is_refused(tmp_path):
+    """It would accuse pytest of what it keeps of the test; the error says what to do instead."""
+    (tmp_path / "test_fixtures.py").write_text(FIXTURES)
+    ran = python(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_fixtures.py", folder=tmp_path
+    )
+    assert "2 passed, 1 error" in ran.stdout
+    assert "RuntimeError: the block at test_fixtures.py:7 is around the yield" in ran.stdout
+
+
+def test_a_context_manager_of_ones_own_may_check():
+    """A generator that checks what it surrounds judges the block of its caller."""
+
+    @contextlib.contextmanager
+    def checked():
+        with leak_check():
+            yield
+
+    with checked():
+        mine = [Widget()]
+    with pytest.raises(LeakError, match="garbage"), checked():
+        garbage.append(mine.pop())
 
 
 def test_a_descriptor_left_open_is_found():
