@@ -117,7 +117,7 @@ def _reach(objs: list[Any], leaves: dict[int, Any]) -> int:
     edges = 0
     while objs:
         found: dict[int, Any] = {}
-        for referents in _referents(objs):
+        for referents in referents_of(objs):
             edges += len(referents)
             untracked = list(filterfalse(gc.is_tracked, referents))
             found.update(zip(map(id, untracked), untracked, strict=True))
@@ -128,7 +128,8 @@ def _reach(objs: list[Any], leaves: dict[int, Any]) -> int:
     return edges
 
 
-def _referents(objs: list[Any]) -> Iterator[list[Any]]:
+def referents_of(objs: list[Any]) -> Iterator[list[Any]]:
+    """Yield what *objs* refer to, a good many objects' at once."""
     for start in range(0, len(objs), CHUNK):
         yield gc.get_referents(*objs[start : start + CHUNK])
 

@@ -69,19 +69,17 @@ class Shape(NamedTuple):
 def shape(frame: FrameType, own: Hidden) -> Shape:
     """Take out-degrees, and references that no container accounts for, of every tracked object."""
     objs = _tracked(frame)
-    degrees: dict[int, int] = {}
-    plain_dicts: dict[int, int] = {}
+    # First, since it empties f_locals, and fills the abstract classes' caches as a Counter does.
     incoming = _from_variables(frame)
-    obj = referents = cast("Any", None)
-    for obj in objs:
-        referents = gc.get_referents(obj)
-        degrees[id(obj)] = len(referents)
+    degrees = dict(zip(map(id, objs), map(len, map(gc.get_referents, objs)), strict=True))
+    plain_dicts: dict[int, int] = {}
+    each = referents = cast("Any", None)
+    for referents in _census.referents_of(objs):
         incoming.update(map(id, referents))
         for each in referents:
             if type(each) is dict and not gc.is_tracked(each):
                 plain_dicts[id(each)] = len(gc.get_referents(each))
-        each = None
-    del obj, referents
+    del each, referents
     unaccounted = {
         id(objs[place]): count - _census.OWN_REFERENCES - incoming[id(objs[place])]
         for place, count in enumerate(map(getrefcount, objs))
@@ -293,10 +291,12 @@ class _Outlived:
         hidden.add(self, vars(self))
         objs = _census.tracked()
         self._instances = instances
-        self._old = [obj for obj in objs if self._is_old(obj, candidates)]
-        new = [obj for obj in objs if not self._is_old(obj, candidates)]
+        self._old: list[Any] = []
+        new: list[Any] = []
+        for obj in objs:
+            (self._old if self._is_old(obj, candidates) else new).append(obj)
         hidden.add(self._old, self._instances)
-        del objs
+        del obj, objs
         self._new = {id(obj): obj for obj in new if obj not in hidden}
         del new
         hidden.add(self._new)
@@ -348,11 +348,15 @@ class _Outlived:
             for part in (obj, *gc.get_referents(obj))
             if type(part) in (_lru_cache_wrapper, dict)
         }
+        degrees = {**self._before.plain_dicts, **self._before.degrees}
+        new_ids = frozenset(self._new)
         for obj in self._old:
+            referents = gc.get_referents(obj)
+            before = degrees.get(id(obj))
+            if len(referents) == before and new_ids.isdisjoint(map(id, referents)):
+                continue
             if obj in self._hidden:
                 continue
-            referents = gc.get_referents(obj)
-            before = self._before.degrees.get(id(obj), self._before.plain_dicts.get(id(obj)))
             new = [each for each in referents if id(each) in self._new]
             growth = 0
             if before is not None and type(obj) not in (tuple, frozenset):
@@ -418,7 +422,8 @@ class _Outlived:
             return []  # a running frame of another thread, or the import system, may hold them
         known = {**self._excused, **self._survivors}
         held = {id(each) for obj in self._new.values() for each in _below(obj) if each is not obj}
-        held.update(id(each) for obj in self._old for each in _below(obj))
+        for referents in _census.referents_of(self._old):
+            held.update(map(id, referents))
         roots = [
             obj
             for key, obj in self._new.items()
@@ -442,11 +447,11 @@ class _Outlived:
             return []
         if self._before.modules != set(sys.modules):
             return []  # the import system and new classes hold some that nobody shows
-        obj = objs = cast("Any", None)
-        for objs in (self._old, self._new.values()):
-            for obj in objs:
-                incoming.update(map(id, gc.get_referents(obj)))
-        del obj, objs
+        objs = referents = cast("Any", None)
+        for objs in (self._old, list(self._new.values())):
+            for referents in _census.referents_of(objs):
+                incoming.update(map(id, referents))
+        del objs, referents
         found = []
         for place, count in enumerate(map(getrefcount, self._old)):
             key = id(self._old[place])
