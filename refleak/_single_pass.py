@@ -358,6 +358,12 @@ class _Outlived:
             if obj in self._hidden:
                 continue
             new = [each for each in referents if id(each) in self._new]
+            own_dict = next((each for each in new if _is_namespace(obj, each)), None)
+            if own_dict is not None:  # from 3.13 on it is made when someone looks at it
+                self._excused[id(own_dict)] = own_dict
+                referents = gc.get_referents(own_dict)
+                new = [each for each in referents if id(each) in self._new]
+                before = None
             growth = 0
             if before is not None and type(obj) not in (tuple, frozenset):
                 growth = len(referents) - before
@@ -558,6 +564,14 @@ class _Outlived:
 
 def _below(obj: Any) -> list[Any]:
     return [] if type(obj) is types.ModuleType else gc.get_referents(obj)
+
+
+def _is_namespace(obj: Any, referent: Any) -> bool:
+    """Tell whether one of an instance's referents is its ``__dict__``."""
+    kind = type(obj)
+    if type(referent) is not dict or issubclass(kind, type) or not kind.__dictoffset__:
+        return False
+    return object.__getattribute__(obj, "__dict__") is referent
 
 
 def _last(obj: Any, referents: list[Any], growth: int) -> list[Any]:

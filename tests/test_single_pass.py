@@ -142,6 +142,17 @@ def test_one_more_of_a_kind_is_found_and_one_replaced_is_not(make):
             kept.append(make())
 
 
+def test_looking_at_an_instances_dict_is_no_leak():
+    """From 3.13 on the dict is made then, and stays; what is put into it is found all the same."""
+    looked_at = [Client() for _ in range(2)]
+    for each in looked_at:
+        each.drops = []
+    with leak_check():
+        vars(looked_at[0])
+    with pytest.raises(LeakError), leak_check():
+        vars(looked_at[1])["more"] = [1]
+
+
 def test_a_block_that_awaits():
     """What the loop holds while it runs the block's task is no leak, and hides none."""
 
