@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from refleak._data import build, schema_of
 from refleak._format import at_most, columns, listing, plural, quantity, signed
 from refleak._verdict import Finding, NotJudged, Resources, TypeChange
 
@@ -79,9 +80,35 @@ class Report:
         """Return the report as dicts, lists, texts and numbers, with the schema's version."""
         return {"schema": SCHEMA, "leaking": self.leaking, **dataclasses.asdict(self)}
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Report:
+        """Return the report that :meth:`to_dict`, or the JSON text of it, was made from.
+
+        Raises ValueError, which names the field, for anything else, and for another version.
+        """
+        version = data.get("schema")
+        if version != SCHEMA:
+            raise ValueError(f"schema: {version!r} instead of {SCHEMA}, the version known here")
+        fields = {key: value for key, value in data.items() if key not in ("schema", "leaking")}
+        return build(cls, fields, _parts())
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Return the JSON schema (draft 2020-12) of :meth:`to_json`."""
+        added: dict[str, Any] = {"schema": {"const": SCHEMA}, "leaking": {"type": "boolean"}}
+        return schema_of(cls, _parts(), added)
+
     def to_json(self, *, indent: int | None = None) -> str:
         """Return :meth:`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=indent)
+
+
+def _parts() -> dict[str, Any]:
+    """Return the classes of the parts that only a leak needs, by the names of the annotations."""
+    from refleak._cycles import Cycles
+    from refleak._diagnosis import Diagnosis
+
+    return {"Cycles": Cycles, "Diagnosis": Diagnosis}
 
 
 def headline(report: Report) -> str:

@@ -293,6 +293,7 @@ class _Outlived:
         self._instances = instances
         self._old: list[Any] = []
         new: list[Any] = []
+        obj: Any = None
         for obj in objs:
             (self._old if self._is_old(obj, candidates) else new).append(obj)
         hidden.add(self._old, self._instances)

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "refleak"
 # A module imports only from those before it; a subpackage counts as one module.
 ORDER = (
     "_errors",
+    "_data",
     "_format",
     "_platform",
     "_settle",

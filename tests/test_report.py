@@ -9,10 +9,14 @@ import copy
 import dataclasses
 import json
 import pickle
+import re
+import sys
+from pathlib import Path
 
 import pytest
 
 from refleak import LeakError, Report, find_leaks
+from refleak._cycles import Cycle, Cycles
 from refleak._report import MOST_DELTAS, MOST_RESOURCES, MOST_TYPES, SCHEMA
 from refleak._verdict import Finding, NotJudged, Resources, TypeChange
 
@@ -239,6 +243,67 @@ def test_a_real_report_holds_texts_and_numbers_only(real):
     assert "Unspeakable" in real.to_json()
 
 
+def test_a_report_comes_back_from_its_data(real):
+    """From the dict and from JSON the same report is made again, whatever it holds."""
+    cycles = Cycles(4, 2.0, (Cycle("list -> list", 1.0),), (("dict", 0.5),), more=1)
+    for given in (real, report(), report(finding(), cycles=cycles, counting="census")):
+        assert given == Report.from_dict(given.to_dict())
+        assert given == Report.from_dict(json.loads(given.to_json()))
+
+
+WRONG = {
+    "schema: None": lambda data: data.pop("schema"),
+    "schema: 99": lambda data: data.update(schema=99),
+    "Report: ['stab']": lambda data: data.pop("stab"),
+    "Report: ['colour']": lambda data: data.update(colour="red"),
+    "Report.rounds: 'nine'": lambda data: data.update(rounds="nine"),
+    "Report.rounds: True": lambda data: data.update(rounds=True),
+    "Report.findings: 7": lambda data: data.update(findings=7),
+    "Report.findings[0].per_call: None": lambda data: data["findings"][0].update(per_call=None),
+    "Report.diagnosis.survivors[0].holder.root: 5": lambda data: data["diagnosis"]["survivors"][0][
+        "holder"
+    ].update(root=5),
+    "Report.notes[0]: []": lambda data: data.update(notes=[[]]),
+}
+
+
+@pytest.mark.parametrize(("place", "spoil"), WRONG.items(), ids=WRONG)
+def test_data_of_no_report_are_refused(real, place, spoil):
+    """The error names the field and its value."""
+    data = json.loads(real.to_json())
+    spoil(data)
+    with pytest.raises(ValueError, match=re.escape(place)):
+        Report.from_dict(data)
+
+
+def test_the_schema_describes_every_report(real):
+    """JSON schema's own validator takes reports, and refuses what from_dict refuses."""
+    jsonschema = pytest.importorskip(
+        "jsonschema", reason="jsonschema is not installed; the test extra does so before 3.14"
+    )
+    validator = jsonschema.Draft202012Validator(Report.json_schema())
+    validator.check_schema(Report.json_schema())
+    for given in (real, report(), report(finding(), known_leak="x", cycles=Cycles(1, 0.0, (), ()))):
+        validator.validate(json.loads(given.to_json()))
+    for spoil in WRONG.values():
+        data = json.loads(real.to_json())
+        spoil(data)
+        assert not validator.is_valid(data)
+
+
+def test_the_schemas_file_is_that_of_this_version():
+    """The file in docs/ was written by: python tests/test_report.py --update."""
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text()
+
+
+SCHEMA_FILE = Path(__file__).parents[1] / "docs" / "report.schema.json"
+
+
+def schema_text():
+    """Return the schema as its file holds it."""
+    return json.dumps(Report.json_schema(), indent=2) + "\n"
+
+
 def test_a_real_report_tells_what_its_data_say(real):
     """Text and dict come from the same data."""
     data = real.to_dict()
@@ -271,3 +336,7 @@ def test_leak_error_passes_between_processes(real):
     """Pickled, as pytest-xdist and multiprocessing do, it is the same with its report."""
     error = pickle.loads(pickle.dumps(LeakError(real)))
     assert (LeakError, real, str(real)) == (type(error), error.report, str(error))
+
+
+if __name__ == "__main__" and sys.argv[1:] == ["--update"]:
+    SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")
