@@ -49,7 +49,8 @@ class Rule(NamedTuple):
     many rounds no more are needed (None: use all rounds that the bounds allow, since caches settle
     late). ``steady``: how far the rate of one window may fall below the one before; 0.5 bears
     a leak in every 4th call and still tells a cache that fills ever more slowly.
-    ``exact``: the rate may not rise by more than that either. ``least``: the smallest thing that
+    ``exact``: the rate may not rise by more than that either. ``every``: only what happens at least
+    once in every ``run`` calls is a leak, not what is rarer. ``least``: the smallest thing that
     can leak. ``grain``: in steps of how many such things the quantity may move. ``harms``: a leak
     of it ends all rounds, since more of it would harm the process. ``alone``: so many rounds are
     enough when no other quantity is in doubt.
@@ -59,6 +60,7 @@ class Rule(NamedTuple):
     enough: int | None
     steady: float
     exact: bool = False
+    every: bool = False
     least: float = 1
     grain: int = 1
     harms: bool = False
@@ -72,6 +74,8 @@ class Rule(NamedTuple):
 RULES = {
     # Counts are exact; the slowest known caches (re, SQLAlchemy, aiohttp) settle within 600 calls.
     "count": Rule(windows=2, enough=None, steady=0.5),
+    # 3.10 makes one for each function at its 1,024th call, which goes on for hundreds of calls.
+    "blocks": Rule(windows=2, enough=None, steady=0.5, every=True),
     # What grows in malloc alone, with no object that grows along, is no known cache. malloc's
     # smallest chunks come from larger ones at first, so that 32 bytes a call begin as 44.
     "bytes": Rule(windows=3, enough=None, steady=0.8, exact=True, least=16, grain=4, alone=56),
@@ -163,6 +167,8 @@ def steady(windows: Sequence[Window], rule: Rule) -> bool:
 
 def _grew(window: Window, rule: Rule, run: int, noise: float) -> bool:
     """Tell whether a window grew by more than noise, and not merely once or twice."""
+    if rule.every and window.growth + noise < window.rounds // run * rule.least:
+        return False
     return window.growth > noise and (
         2 * window.growth >= min(window.rounds / run, MAX_NOISE) * rule.least
     )

@@ -443,6 +443,7 @@ class _Outlived:
             and not _runs(obj)
             and not _is_subclass_list(obj, gc.get_referents(obj))
             and not _is_warning_filters(obj)
+            and not _is_stream_text(obj)
             and not _is_stdlib_callback(obj)
             and not (self._resumed and type(obj) in CALLING)
         ]
@@ -592,6 +593,11 @@ def _is_stdlib_callback(obj: Any) -> bool:
     """Tell a method that atexit may hold: the standard library registers some at first use."""
     function = obj.__func__ if type(obj) is types.MethodType else None
     return type(function) is types.FunctionType and _is_stdlib(function.__module__ or "")
+
+
+def _is_stream_text(obj: Any) -> bool:
+    """Tell the pieces of text in which 3.10 keeps what was written to an io.StringIO."""
+    return sys.version_info < (3, 11) and type(obj) is list and set(map(type, obj)) == {str}
 
 
 def _is_warning_filters(obj: Any) -> bool:

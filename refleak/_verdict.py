@@ -131,8 +131,9 @@ def _judge(
 
 
 def _per_call(windows: Sequence[Window], deltas: Sequence[int]) -> float:
-    """Return what one call adds: a middle window's rate, since malloc may stray in one of them."""
-    rate = sorted(window.rate for window in windows)[len(windows) // 2]
+    """Return what one call adds: of three windows the middle one's, since malloc may stray."""
+    rates = [window.rate for window in windows]
+    rate = sorted(rates)[len(rates) // 2] if len(rates) > 2 else rates[-1]
     if len(set(deltas)) == 1 and abs(deltas[0] - rate) < abs(rate) / 10:
         return float(deltas[0])
     return round(rate, 4)

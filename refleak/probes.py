@@ -1,13 +1,13 @@
 """The quantities that can be judged: one small class for each.
 
-| name                 | unit                | rule  | cost of a reading                         |
-|----------------------|---------------------|-------|-------------------------------------------|
-| references           | reference           | count | debug build: microseconds; release build: |
-|                      |                     |       | with the next two, one pass over the heap |
-| objects              | gc-tracked object   | count | the same pass                             |
-| container references | reference held by a | count | the same pass                             |
-|                      | container           |       |                                           |
-| memory blocks        | memory block        | count | microseconds                              |
+| name                 | unit                | rule   | cost of a reading                         |
+|----------------------|---------------------|--------|-------------------------------------------|
+| references           | reference           | count  | debug build: microseconds; release build: |
+|                      |                     |        | with the next two, one pass over the heap |
+| objects              | gc-tracked object   | count  | the same pass                             |
+| container references | reference held by a | count  | the same pass                             |
+|                      | container           |        |                                           |
+| memory blocks        | memory block        | blocks | microseconds                              |
 
 All four are on by default; the pass costs about as much as two full collections. For descriptors,
 threads, child processes, tasks, native memory and temporary files see :mod:`refleak._resources`.
@@ -36,7 +36,7 @@ class Probe(Protocol):
     ``name`` is its plural ("pool connections"), ``unit`` its singular ("pool connection").
     ``unavailable()`` says in a sentence why it cannot be judged on this interpreter, or returns
     None. ``read()`` returns the level now as an integer, and must keep nothing that it allocates.
-    An attribute ``rule`` is optional: "count" (the default), "bytes" or "resource", see
+    An attribute ``rule`` is optional: "count" (the default), "blocks", "bytes" or "resource", see
     :data:`refleak._rules.RULES`.
     """
 
@@ -177,7 +177,7 @@ class MemoryBlocks:
 
     name = "memory blocks"
     unit = "memory block"
-    rule = "count"
+    rule = "blocks"
     each_round = True
 
     def unavailable(self) -> str | None:

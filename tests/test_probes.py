@@ -132,7 +132,7 @@ class WrongRule(Gauge):
         (ValueError, "leaves nothing to judge", "-all"),
         (ValueError, "'things' is given twice", [Gauge("things", int), Gauge("things", int)]),
         (ValueError, "'objects' is given twice", Gauge("objects", int)),
-        (ValueError, "rule 'guess'; allowed are count, bytes, resource", WrongRule()),
+        (ValueError, "rule 'guess'; allowed are count, blocks, bytes, resource", WrongRule()),
         (TypeError, "names or objects with name, unit", 3),
         (TypeError, "names or objects with name, unit", Incomplete()),
         (TypeError, "names or objects with name, unit", [Gauge]),
