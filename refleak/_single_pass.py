@@ -596,8 +596,8 @@ def _is_stdlib_callback(obj: Any) -> bool:
 
 
 def _is_stream_text(obj: Any) -> bool:
-    """Tell the pieces of text in which 3.10 keeps what was written to an io.StringIO."""
-    return sys.version_info < (3, 11) and type(obj) is list and set(map(type, obj)) == {str}
+    """Tell the pieces of text in which 3.10 and 3.11 keep what was written to an io.StringIO."""
+    return sys.version_info < (3, 12) and type(obj) is list and set(map(type, obj)) == {str}
 
 
 def _is_warning_filters(obj: Any) -> bool:
