@@ -217,7 +217,15 @@ def test_no_innocent_is_accused_at_any_door(entry, door):
     check_innocent(entry, door)
 
 
-@pytest.mark.parametrize("entry", [each for each in LEAKS if not each.not_once], ids=str)
+def a_third(entries):
+    """Return all entries, two thirds of them for when there is time."""
+    marks = [(), pytest.mark.slow, pytest.mark.slow]
+    return [
+        pytest.param(entry, id=entry.name, marks=marks[n % 3]) for n, entry in enumerate(entries)
+    ]
+
+
+@pytest.mark.parametrize("entry", a_third(each for each in LEAKS if not each.not_once))
 def test_what_every_call_leaks_is_found_in_a_single_pass(entry):
     """A block that runs once finds what it leaks, unless the entry says why that cannot be."""
     if entry.cannot_run:
@@ -231,7 +239,7 @@ WARM_UP = 12
 """Calls after which what only the first ones do is over."""
 
 
-@pytest.mark.parametrize("entry", INNOCENTS, ids=str)
+@pytest.mark.parametrize("entry", a_third(INNOCENTS))
 def test_no_innocent_is_accused_in_a_single_pass(entry):
     """A block that runs once accuses no innocent, though some only after they were called."""
     with entry.subject() as subject:
