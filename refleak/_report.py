@@ -86,8 +86,8 @@ class Report:
 
         Raises ValueError, which names the field, for anything else, and for another version.
         """
-        version = data.get("schema")
-        if version != SCHEMA:
+        version = data.get("schema") if isinstance(data, Mapping) else None
+        if type(version) is not int or version != SCHEMA:
             raise ValueError(f"schema: {version!r} instead of {SCHEMA}, the version known here")
         fields = {key: value for key, value in data.items() if key not in ("schema", "leaking")}
         return build(cls, fields, _parts())

@@ -253,6 +253,7 @@ def test_a_report_comes_back_from_its_data(real):
 
 WRONG = {
     "schema: None": lambda data: data.pop("schema"),
+    "schema: True": lambda data: data.update(schema=True),
     "schema: 99": lambda data: data.update(schema=99),
     "Report: ['stab']": lambda data: data.pop("stab"),
     "Report: ['colour']": lambda data: data.update(colour="red"),
@@ -274,6 +275,12 @@ def test_data_of_no_report_are_refused(real, place, spoil):
     spoil(data)
     with pytest.raises(ValueError, match=re.escape(place)):
         Report.from_dict(data)
+
+
+def test_what_is_no_dict_is_refused():
+    """The error says so, for JSON text that was not parsed yet, say."""
+    with pytest.raises(ValueError, match="schema: None instead of 1"):
+        Report.from_dict(report().to_json())
 
 
 def test_the_schema_describes_every_report(real):
