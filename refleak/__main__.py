@@ -20,6 +20,7 @@ from typing import Any, cast
 from refleak._api import _refuse as refuse
 from refleak._api import is_async, name_of
 from refleak._check import Check
+from refleak._github import annotation
 from refleak._plan import Plan, make_plan
 from refleak._report import Report
 
@@ -129,6 +130,11 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", metavar="FILE", help="also write the report to FILE as JSON; - is the output"
     )
+    parser.add_argument(
+        "--github",
+        action="store_true",
+        help="under GitHub Actions: also mark the line that allocated the leak",
+    )
 
 
 # --- run ---------------------------------------------------------------------------------------
@@ -153,6 +159,8 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         print(f"not judged: {options.target} raised an exception", file=sys.stderr)
         return USAGE
     tell(report, options.json)
+    if options.github and report.leaking:
+        print(annotation(report))
     return LEAK if report.leaking else CLEAN
 
 

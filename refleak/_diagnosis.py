@@ -63,6 +63,10 @@ class Diagnosis:
         rows += [("Note", note) for note in self.notes]
         return rows
 
+    def main_origin(self) -> Origin | None:
+        """Return where the largest group of survivors, or what else stays, was allocated."""
+        return next(iter([*_told_origins(self), *self.origins]), None)
+
 
 def _told_origins(diagnosis: Diagnosis) -> list[Origin]:
     groups: list[Survivors | Unaccounted] = [*diagnosis.survivors, *diagnosis.unaccounted]

@@ -65,7 +65,7 @@ class Line:
     source: str
 
     def __str__(self) -> str:
-        place = f"{_shown(self.path)}:{self.number} in {self.function}"
+        place = f"{shown_path(self.path)}:{self.number} in {self.function}"
         return f"{place}   {self.source}" if self.source else place
 
 
@@ -228,7 +228,7 @@ def _source(path: str, number: int) -> str:
     return shorten(linecache.getline(path, number).strip())
 
 
-def _shown(path: str) -> str:
+def shown_path(path: str) -> str:
     """Return *path* as seen from the working directory where it lies below that."""
     folder = os.getcwd() + os.sep
     return path.removeprefix(folder)

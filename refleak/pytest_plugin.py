@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -12,6 +13,8 @@ import pytest
 
 from refleak._api import find_leaks, switched_off
 from refleak._check import Check, raise_if_leaking
+from refleak._errors import LeakError
+from refleak._github import annotation
 from refleak._plan import Plan, check_implementation, make_plan
 from refleak._pytest_items import Repetition, Stop, Subject, came_through, quiet
 from refleak._report import Report
@@ -48,6 +51,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(*names, action="store", dest="leaks", help=HELP)
     group.addoption(
         "--leaks-fail", action="store_true", dest="leaks_fail", help="exit with 1 if a test leaks"
+    )
+    group.addoption(
+        "--leaks-github",
+        action="store_true",
+        help="under GitHub Actions: mark the line that allocated each leak",
     )
     parser.addini("leaks_stab", "runs to warm up under -R", default=str(STAB))
     parser.addini("leaks_run", "measured runs under -R", default=str(RUN))
@@ -247,6 +255,15 @@ class LeaksPlugin:
         self, item: pytest.Item, call: pytest.CallInfo[Any]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Repeat a test that has passed, before its report is shown."""
+        report = yield from self._reported(item, call)
+        error = call.excinfo.value if call.excinfo is not None else None
+        if isinstance(error, LeakError):
+            vars(report)["refleak_annotation"] = annotation(error.report)
+        return report
+
+    def _reported(
+        self, item: pytest.Item, call: pytest.CallInfo[Any]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         subject = self._subject
         if subject is None or subject.item is not item or self._repeating:
             report = yield
@@ -370,6 +387,10 @@ class LeaksPlugin:
             if verbosity > 0:
                 for line in verdict["lines"]:
                     terminalreporter.write_line(f"    {line}".rstrip())
+        if terminalreporter.config.getoption("leaks_github"):
+            for report in itertools.chain(*terminalreporter.stats.values()):
+                if hasattr(report, "refleak_annotation"):
+                    terminalreporter.write_line(report.refleak_annotation)
 
 
 def asserted(item: pytest.Item) -> dict[str, Any] | None:
@@ -420,6 +441,7 @@ def _add_verdict(item: pytest.Item, report: pytest.TestReport, found: Report) ->
     if found.leaking:
         leaks = Leaks(found)
         _attach(report, str(leaks), *str(found).splitlines(), leaking=True)
+        vars(report)["refleak_annotation"] = annotation(found)
         properties = [(f"leaked {name}", str(deltas)) for name, deltas in leaks.items()]
         item.user_properties.extend(properties)
         report.user_properties.extend(properties)

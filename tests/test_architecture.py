@@ -35,6 +35,7 @@ ORDER = (
     "_groups",
     "_diagnosis",
     "_report",
+    "_github",
     "_check",
     "_single_pass",
     "_testcase",

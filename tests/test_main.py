@@ -128,6 +128,16 @@ def test_json(subjects, capsys):
     assert json.loads(capsys.readouterr().out)["subject"] == "clean"
 
 
+def test_an_annotation_for_github(subjects, capsys):
+    """With --github the line that allocated the leak is marked; nothing is where nothing leaks."""
+    assert 1 == run("subjects:leaking", "--github")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("::error file=subjects.py,line=")
+    assert ",title=leak in leaking::leaking leaked " in last
+    assert 0 == run("subjects:clean", "--github")
+    assert "::" not in capsys.readouterr().out
+
+
 def test_a_progress_line_on_a_terminal(subjects, capsys, monkeypatch):
     """On a terminal a line shows the round; it is taken away in the end, and is no leak."""
     monkeypatch.setattr(type(sys.stderr), "isatty", lambda self: True)

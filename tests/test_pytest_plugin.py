@@ -702,3 +702,39 @@ def test_short_option_of_another_plugin(tmp_path):
     for arguments in (["-R", "3:2", "-R", "all"], ["--leaks=3:2", "-Rall"]):
         run = Run(tmp_path, "-p", "other", *arguments, "test_it.py", other=plugin, test_it=text)
         assert run.counts == {"passed": 1}, run.out + run.err
+
+
+# --- annotations ---------------------------------------------------------------------------------
+
+
+def test_annotations_for_github(tmp_path):
+    """Leaks under -R, of the marker and of the decorator are marked where they were allocated."""
+    text = """
+        import pytest
+        from refleak import assert_no_leaks
+
+        kept = []
+
+        def test_hunted():
+            kept.append([])
+
+        @pytest.mark.assert_no_leaks(stab=2, max_rounds=28)
+        def test_marked():
+            kept.append([])
+
+        @assert_no_leaks(stab=2, max_rounds=28)
+        def test_decorated():
+            kept.append([])
+
+        def test_clean():
+            pass
+    """
+    run = Run(tmp_path, "-R", QUICK, "--leaks-github", test_it=text)
+    found = [line for line in run.lines if line.startswith("::")]
+    assert 3 == len(found)
+    for line, name in ((8, "test_hunted"), (12, "test_marked"), (16, "test_decorated")):
+        assert any(
+            f"::error file=test_it.py,line={line},title=leak in " in each and name in each
+            for each in found
+        ), found
+    assert not any(line.startswith("::") for line in Run(tmp_path, "-R", QUICK).lines)

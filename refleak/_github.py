@@ -1,0 +1,34 @@
+"""A leak as an annotation under GitHub Actions, on the line that allocated it.
+
+Such a line on the output of a step is a workflow command; see
+https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions.
+"""
+
+from __future__ import annotations
+
+from refleak._origins import shown_path
+from refleak._report import Report, headline
+
+
+def annotation(report: Report) -> str:
+    """Return the line to print for a leak, an error; for one that is known, a warning."""
+    level = "error" if report.known_leak is None else "warning"
+    place = {}
+    diagnosis = report.diagnosis
+    origin = diagnosis.main_origin() if diagnosis is not None else None
+    if origin is not None:
+        line = origin.lines[0]
+        place = {"file": shown_path(line.path), "line": str(line.number)}
+    properties = {**place, "title": f"leak in {report.subject}"}
+    given = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
+    holders = [group.held_by for group in diagnosis.survivors[:1]] if diagnosis is not None else []
+    message = "\n".join([headline(report), *(f"held by {held_by}" for held_by in holders)])
+    return f"::{level} {given}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
