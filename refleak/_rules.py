@@ -78,11 +78,14 @@ RULES = {
     "blocks": Rule(windows=2, enough=None, steady=0.5, every=True),
     # What grows in malloc alone, with no object that grows along, is no known cache. malloc's
     # smallest chunks come from larger ones at first, so that 32 bytes a call begin as 44.
-    "bytes": Rule(windows=3, enough=None, steady=0.8, exact=True, least=16, grain=4, alone=56),
+    "bytes": Rule(windows=3, enough=None, steady=0.6, exact=True, least=16, grain=4, alone=56),
     # Hundreds of leaked descriptors or threads would harm the process; pools stop below 50.
     "resource": Rule(windows=3, enough=56, steady=0.7, harms=True),
 }
 """The rules by name, as :class:`refleak.Probe` names them."""
+
+LATE_STEADY = 0.8
+"""How steady bytes must be that did not grow in some window: malloc's heap alone may begin late."""
 
 MAX_NOISE = 8
 """Noise beyond so many of a rule's least things is not allowed for."""
@@ -136,6 +139,8 @@ def judge(
         return Verdict.CLEAN
     rounds = sum(window.rounds for window in windows)
     noise = _noise(windows, rule, deltas)
+    if rule.exact and any(window.growth <= 0 for window in windows):
+        rule = rule._replace(steady=max(rule.steady, LATE_STEADY))
     if exhausted or (rule.enough is not None and rounds >= rule.enough):
         recent = decisive(windows, rule.windows)
         if len(recent) < rule.windows and rule.exact:

@@ -169,6 +169,14 @@ def test_blocks_that_functions_get_once_are_not_called_a_leak():
     assert Verdict.SUSPICIOUS is verdict
 
 
+@pytest.mark.parametrize(("expected", "first"), [(Verdict.SUSPICIOUS, 0), (Verdict.LEAKING, 300)])
+def test_bytes_that_begin_late_must_be_steadier(expected, first):
+    """A call that creates classes on 3.10 showed the first series, and leaks nothing."""
+    lengths, growths = (4, 8, 16, 32, 64, 128), (first, 592, 2160, 2208, 4832, 12256)
+    windows = list(map(Window, lengths, growths))
+    assert expected is judge(windows, BYTES, run=4, deltas=(0, 0, 0, first), exhausted=True)
+
+
 def test_irregular_bytes_are_not_called_a_leak():
     """A heap that creeps up in ever other steps stays in doubt, as malloc's does."""
     series = [*[250] * 300, *[20] * 200, *[120] * 600, *[22] * 2000]

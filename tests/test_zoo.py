@@ -17,7 +17,7 @@ from refleak import LeakError, assert_no_leaks, find_leaks, leak_check
 QUICK = {"stab": 2, "max_rounds": 28, "diagnose": False}
 """For leaks, of which three windows tell as much as the nine of the default."""
 
-QUICK_IN_BYTES = {**QUICK, "max_rounds": 60}
+QUICK_IN_BYTES = {**QUICK, "max_rounds": 124}
 """For leaks in bytes, of which the first window may hold what malloc keeps for reuse."""
 
 
