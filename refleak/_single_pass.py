@@ -124,12 +124,12 @@ def variables(frame: FrameType) -> list[Any]:
 
 
 def _running(frame: FrameType) -> list[Any]:
-    """Return what the block's frame and those outside it hold in their variables.
+    """Return what the variables of the block's frame hold, and of those outside if it may await.
 
-    While a block awaits, the loop outside runs: its handle of the task's next step is new.
+    Then the loop outside runs meanwhile: its handle of the task's next step is new.
     """
-    values = []
-    outer: FrameType | None = frame
+    values = variables(frame) if frame.f_locals is not frame.f_globals else []
+    outer = frame.f_back if frame.f_code.co_flags & _SUSPENDABLE else None
     while outer is not None:
         if outer.f_locals is not outer.f_globals:
             values += variables(outer)
