@@ -223,7 +223,7 @@ def with_greenlet(size: int) -> dict:
     from greenlet.tests.leakcheck import wrap_refcount
 
     class Case(unittest.TestCase):
-        def runTest(self) -> None:  # noqa: N802
+        def runTest(self) -> None:  # noqa: N802  # unittest's name
             nothing()
 
     return beside_collections(size, lambda: wrap_refcount(Case.runTest)(Case()))
@@ -246,7 +246,7 @@ def with_psleak(size: int) -> dict:
     from psleak import MemoryLeakTestCase
 
     class Case(MemoryLeakTestCase):
-        def runTest(self) -> None:  # noqa: N802
+        def runTest(self) -> None:  # noqa: N802  # unittest's name
             self.execute(nothing)
 
     def check() -> None:
@@ -267,11 +267,11 @@ def more_rounds(size: int, run: int) -> dict:
 def importing() -> dict:
     """Import what refleak needs, then refleak."""
     began = time.process_time()
-    import typing_extensions  # noqa: F401
-    import wrapt  # noqa: F401
+    import typing_extensions  # noqa: F401  # the import is timed
+    import wrapt  # noqa: F401  # the same
 
     between = time.process_time()
-    import refleak  # noqa: F401
+    import refleak  # noqa: F401  # the same
 
     return {"needs": between - began, "own": time.process_time() - between}
 

@@ -129,7 +129,7 @@ def check_with_psleak(subject: Callable[[], None]) -> str:
     from psleak import MemoryLeakTestCase
 
     class Case(MemoryLeakTestCase):
-        def runTest(self) -> None:  # noqa: N802
+        def runTest(self) -> None:  # noqa: N802  # unittest's name
             self.execute(subject)
 
     case = Case()

@@ -10,7 +10,6 @@ preallocated arrays (:mod:`refleak._readings`), and value objects are made after
 
 from __future__ import annotations
 
-import pickle
 import sys
 import time
 from array import array
@@ -223,8 +222,7 @@ class _FurtherRounds(_Rounds):
         self._windows = Windows(MOST_WINDOWS)
         self._bounds = _Bounds(plan.max_rounds, seconds)
         self._low_points = LowPoints()
-        # Pickled, a count by type is one untracked object, of about one size each time: anything
-        # else would show up in the readings, and the first count in the second.
+        # Packed, so that neither shows in the readings, nor the first in the second.
         self._types = [b"", b""]
         self._seconds = array("d", [0.0])
         self._read_at = array("d", [0.0])
@@ -281,7 +279,7 @@ class _FurtherRounds(_Rounds):
 
     def _count_types(self, number: int) -> None:
         rest()
-        self._types[number] = pickle.dumps(_census.by_type())
+        self._types[number] = _census.packed_by_type()
 
     def _batch(self, length: array[int]) -> Rounds:
         """Run so many rounds, fewer if time is up, more to end where memory blocks are few.
@@ -340,16 +338,11 @@ class _FurtherRounds(_Rounds):
             measured=first.measured,
             confirmed=self._series.deltas(self._plan.run),
             windows=self._windows.growth(self._series),
-            types=(_unpickled(self._types[0]), _unpickled(self._types[1])),
+            types=(_census.unpacked(self._types[0]), _census.unpacked(self._types[1])),
             idle=self._windows.idle_rates(self._series),
             stopped=self._bounds.reached,
             frozen_before=first.frozen_before,
         )
-
-
-def _unpickled(packed: bytes) -> Mapping[str, TypeCount]:
-    counts: Mapping[str, TypeCount] = pickle.loads(packed)  # noqa: S301  # our own, just packed
-    return counts
 
 
 def _prime() -> None:

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Generator, Iterator
 from importlib.util import find_spec
+from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
@@ -420,13 +421,10 @@ def _raised(item: pytest.Item, found: Report, plan: Plan) -> pytest.CallInfo[Any
         raise_if_leaking(found, plan)
 
     path, line, _ = item.reportinfo()
-    code = compile("judge()", path, "exec").replace(co_firstlineno=(line or 0) + 1)
-
-    def raising() -> None:
-        __tracebackhide__ = True
-        exec(code, {"judge": judge})  # noqa: S102  # a constant: "judge()", placed at the test
-
-    return pytest.CallInfo.from_call(raising, "call")
+    whole = compile("lambda: judge()", path, "eval")
+    (code,) = (each for each in whole.co_consts if isinstance(each, CodeType))
+    placed = code.replace(co_firstlineno=(line or 0) + 1, co_name=item.name)
+    return pytest.CallInfo.from_call(FunctionType(placed, {"judge": judge}), "call")
 
 
 def _mark_unchecked(item: pytest.Item, report: pytest.TestReport) -> None:

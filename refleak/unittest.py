@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import pickle
 import re
 import sys
 import time
@@ -16,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from unittest.main import TestProgram
 
-from refleak._census import TypeCount, by_type, census
+from refleak._census import TypeCount, census, packed_by_type, unpacked
 from refleak._check import Check
 from refleak._plan import make_plan
 from refleak._readings import column
@@ -409,7 +408,7 @@ class Readings:
         """Read before (0) or after (1) a repetition; keep nothing but the numbers."""
         settle()
         if self._detailed:
-            self._types[which] = pickle.dumps(by_type())
+            self._types[which] = packed_by_type()
             settle()
         self._totals[which] = total_references()
 
@@ -419,7 +418,7 @@ class Readings:
         text = f"sys refcount={after:<8} change={after - before:<6}".rstrip()
         if not self._detailed:
             return [f"  {text}"]
-        old, new = (pickle.loads(counts) for counts in self._types)  # noqa: S301  # our own
+        old, new = map(unpacked, self._types)
         detail = sum(count.references for count in new.values())
         return [f"  sum detail refcount={detail:<8} {text}", *table(old, new)]
 

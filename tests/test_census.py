@@ -31,10 +31,10 @@ def change(act, count=census):
     settle()
     after = count()
     del kept[:]
-    return Census(*(now - then for now, then in zip(after, before)))  # noqa: B905
+    return Census(*(now - then for now, then in zip(after, before, strict=True)))
 
 
-def keep(*made):  # noqa: D103
+def keep(*made):  # noqa: D103  # its name says it
     kept.extend(made)
 
 
@@ -154,7 +154,7 @@ def test_counts_by_type_change_by_what_was_made():
     things = [Thing(), Thing(), Thing()]
     again = things[:1]
     after = by_type()[name]
-    assert (3, 4) == tuple(now - then for now, then in zip(after, before))  # noqa: B905
+    assert (3, 4) == tuple(now - then for now, then in zip(after, before, strict=True))
     assert again
 
 

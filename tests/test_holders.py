@@ -34,7 +34,7 @@ class Widget:
 class EventBus:
     """What keeps it."""
 
-    _subscribers: dict[str, list[object]] = {"tick": [], "\n": []}  # noqa: RUF012
+    _subscribers: dict[str, list[object]] = {"tick": [], "\n": []}  # noqa: RUF012  # such an attribute is the holder
 
     def __init__(self):
         self.before = 1
@@ -136,7 +136,7 @@ def test_a_closure():
 def test_a_default():
     """A mutable default is named by the function and its parameter."""
 
-    def subject(first=None, acc=[]):  # noqa: B006
+    def subject(first=None, acc=[]):  # noqa: B006  # such a default is the holder
         acc.append({})
 
     root = f"default of {NAME}.test_a_default.<locals>.subject -> acc"
@@ -146,7 +146,7 @@ def test_a_default():
 def test_a_keyword_default():
     """A keyword-only default likewise."""
 
-    def subject(*, acc=[]):  # noqa: B006
+    def subject(*, acc=[]):  # noqa: B006  # such a default is the holder
         acc.append({})
 
     root = f"default of {NAME}.test_a_keyword_default.<locals>.subject -> acc"

@@ -41,9 +41,10 @@ def told(func):
         "text": str(report),
     }}
 
-print("RESULT" + json.dumps({{"innocent": told({innocent}), "leaking": told({leaking})}}), flush=True)
+results = {{"innocent": told({innocent}), "leaking": told({leaking})}}
+print("RESULT" + json.dumps(results), flush=True)
 {end}
-"""  # noqa: E501
+"""
 
 OBJECTS = {"memory blocks", "objects", "container references", "references"}
 
@@ -67,7 +68,7 @@ def judged(
 
 
 def assert_right(found, *, unjudged=frozenset()):
-    """The innocent is clean, and of the leak all is found but what the report says is not judged."""  # noqa: E501
+    """The innocent is clean; of the leak all is found but what is told to be not judged."""
     assert [] == found["innocent"]["found"], found["innocent"]["text"]
     missing = OBJECTS - set(found["leaking"]["found"])
     assert missing <= set(found["leaking"]["unjudged"]) & unjudged, found["leaking"]["text"]
@@ -89,7 +90,7 @@ ENVIRONMENTS = {
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
 def test_settings_of_the_environment(environment):
-    """Allocators, modes and hash seeds do not change the verdict but for blocks without pymalloc."""  # noqa: E501
+    """Allocators, modes and hash seeds change no verdict but for blocks without pymalloc."""
     unjudged = {"memory blocks"} if environment.get("PYTHONMALLOC", "")[:6] == "malloc" else set()
     found = judged(environment=environment)
     assert_right(found, unjudged=unjudged)

@@ -14,8 +14,8 @@ from refleak._plan import MAX_ROUNDS, Plan, check_implementation, make_plan
 
 FORMS = {
     "assert_no_leaks, bare": lambda **options: assert_no_leaks(int_function, **options),
-    "assert_no_leaks, with arguments": lambda **options: assert_no_leaks(**options),  # noqa: PLW0108
-    "leak_check": lambda **options: leak_check(**options),  # noqa: PLW0108
+    "assert_no_leaks, with arguments": lambda **options: assert_no_leaks(**options),  # noqa: PLW0108  # like the others
+    "leak_check": lambda **options: leak_check(**options),  # noqa: PLW0108  # like the others
     "find_leaks": lambda **options: find_leaks(int_function, **options),
 }
 

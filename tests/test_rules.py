@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -206,7 +206,7 @@ def test_windows_keep_to_the_bound():
         for most in range(run, 300):
             lengths = [w.rounds for w in windows_of(repeated(1), COUNT, run, most)]
             assert most >= sum(lengths)
-            assert all(2 * after >= before for before, after in zip(lengths, lengths[1:]))  # noqa: B905, RUF007
+            assert all(2 * after >= before for before, after in pairwise(lengths))
             assert run == lengths[0]
 
 

@@ -77,11 +77,11 @@ def test_thawing_twice_is_thawing_once(frozen):
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda: gc.collect(),  # noqa: PLW0108
-        lambda: gc.get_objects(),  # noqa: PLW0108
+        lambda: gc.collect(),  # noqa: PLW0108  # looked up at the call
+        lambda: gc.get_objects(),  # noqa: PLW0108  # looked up at the call
         lambda: gc.get_referrers(3),
-        lambda: gc.get_freeze_count(),  # noqa: PLW0108
-        lambda: gc.unfreeze(),  # noqa: PLW0108
+        lambda: gc.get_freeze_count(),  # noqa: PLW0108  # looked up at the call
+        lambda: gc.unfreeze(),  # noqa: PLW0108  # looked up at the call
     ],
 )
 def test_who_asks_the_collector_thaws_the_heap(frozen, ask):

@@ -1,4 +1,6 @@
-"""Nothing is disturbed: exceptions pass, interpreter state is as before, collectors keep working."""  # noqa: E501
+"""Nothing is disturbed: exceptions pass, the interpreter is as before, collectors keep working."""
+
+# ruff: noqa: D103  # doors, states and subjects are described by their names
 
 from __future__ import annotations
 
@@ -63,11 +65,11 @@ class Subject:
 # --- every door ----------------------------------------------------------------------------------
 
 
-def by_decorator(subject, **options):  # noqa: D103
-    assert_no_leaks(**OPTIONS, **options)(lambda: subject())()  # noqa: PLW0108
+def by_decorator(subject, **options):
+    assert_no_leaks(**OPTIONS, **options)(lambda: subject())()  # noqa: PLW0108  # a function to decorate
 
 
-def by_async_decorator(subject, **options):  # noqa: D103
+def by_async_decorator(subject, **options):
     @assert_no_leaks(**OPTIONS, **options)
     async def wrapped():
         await asyncio.sleep(0)
@@ -76,17 +78,17 @@ def by_async_decorator(subject, **options):  # noqa: D103
     asyncio.run(wrapped())
 
 
-def by_call(subject, **options):  # noqa: D103
+def by_call(subject, **options):
     with leak_check(**OPTIONS, **options) as check:
         check(subject)
 
 
-def by_loop(subject, **options):  # noqa: D103
+def by_loop(subject, **options):
     for _ in leak_check(**OPTIONS, **options):
         subject()
 
 
-def by_find_leaks(subject, **options):  # noqa: D103
+def by_find_leaks(subject, **options):
     find_leaks(subject, **OPTIONS, **options)
 
 
@@ -138,7 +140,7 @@ def test_exceptions_pass_through_every_door(door, number):
     assert number == subject.calls
 
 
-@pytest.mark.parametrize(("door", "later"), list(zip(DOORS, [1, 2, 3, 5, 7])))  # noqa: B905
+@pytest.mark.parametrize(("door", "later"), list(zip(DOORS, [1, 2, 3, 5, 7], strict=True)))
 def test_exceptions_pass_during_the_diagnosis(door, later):
     """An exception in a round that looks for origin and holders is the caller's too."""
     error = ValueError("its own")
@@ -190,7 +192,7 @@ def state_kept():
 
 
 @contextmanager
-def collector_off():  # noqa: D103
+def collector_off():
     gc.disable()
     try:
         yield
@@ -199,7 +201,7 @@ def collector_off():  # noqa: D103
 
 
 @contextmanager
-def collector_debugged():  # noqa: D103
+def collector_debugged():
     gc.set_debug(gc.DEBUG_UNCOLLECTABLE)
     try:
         yield
@@ -208,7 +210,7 @@ def collector_debugged():  # noqa: D103
 
 
 @contextmanager
-def collector_tuned():  # noqa: D103
+def collector_tuned():
     before = gc.get_threshold()
     gc.set_threshold(900, 11, 12)
     try:
@@ -218,7 +220,7 @@ def collector_tuned():  # noqa: D103
 
 
 @contextmanager
-def collector_frozen():  # noqa: D103
+def collector_frozen():
     gc.freeze()
     try:
         yield
@@ -227,7 +229,7 @@ def collector_frozen():  # noqa: D103
 
 
 @contextmanager
-def memory_traced():  # noqa: D103
+def memory_traced():
     tracemalloc.start(2)
     try:
         yield
@@ -236,19 +238,19 @@ def memory_traced():  # noqa: D103
 
 
 @contextmanager
-def warnings_filtered():  # noqa: D103
+def warnings_filtered():
     with warnings.catch_warnings():
         warnings.simplefilter("error", BytesWarning)
         yield
 
 
 @contextmanager
-def as_usual():  # noqa: D103
+def as_usual():
     yield
 
 
 @contextmanager
-def all_but_frozen():  # noqa: D103
+def all_but_frozen():
     with collector_off(), collector_debugged(), collector_tuned(), warnings_filtered():
         yield
 
@@ -284,7 +286,7 @@ def test_state_is_as_before_an_exception(made, number):
 def test_state_is_as_before_a_loop_that_is_left(number):
     """A loop that is left by break leaves the interpreter's state as it was."""
     kept = []
-    with state_kept(), pytest.warns(RuntimeWarning, match="left early"):  # noqa: PT031
+    with state_kept(), pytest.warns(RuntimeWarning, match="left early"):  # noqa: PT031  # a loop is one statement
         for _ in leak_check(**OPTIONS):
             kept.append({})
             if len(kept) == number:
@@ -294,33 +296,33 @@ def test_state_is_as_before_a_loop_that_is_left(number):
 # --- code that works with the collector -----------------------------------------------------------
 
 
-def ask_for_old_objects(old):  # noqa: D103
+def ask_for_old_objects(old):
     assert any(each is old for each in gc.get_objects())
     assert [] != gc.get_referrers(old)
 
 
-def expect_nothing_frozen(_):  # noqa: D103
+def expect_nothing_frozen(_):
     assert gc.get_freeze_count() <= 2500
 
 
-def freeze_and_unfreeze(_):  # noqa: D103
+def freeze_and_unfreeze(_):
     gc.freeze()
     assert gc.get_freeze_count() > 2500
     gc.unfreeze()
 
 
-def collect_twice(_):  # noqa: D103
+def collect_twice(_):
     node = weakref.ref(Node())
     gc.collect()
     assert node() is None
 
 
-def switch_off_and_on(_):  # noqa: D103
+def switch_off_and_on(_):
     gc.disable()
     gc.enable()
 
 
-def set_thresholds(_):  # noqa: D103
+def set_thresholds(_):
     before = gc.get_threshold()
     gc.set_threshold(5, 5, 5)
     gc.set_threshold(*before)
@@ -368,7 +370,11 @@ def test_an_old_cycle_is_collected_when_the_code_collects():
     assert [True] == gone
 
 
-@pytest.mark.parametrize("freeze", [lambda: gc.freeze(), early_freeze], ids=["late", "early"])  # noqa: PLW0108
+def late_freeze():
+    gc.freeze()
+
+
+@pytest.mark.parametrize("freeze", [late_freeze, early_freeze])
 def test_a_freeze_of_the_code_under_test_is_kept(freeze):
     """What the code under test froze is frozen after the check, and its leaks are found."""
     subject = Subject(None, None, freeze)
@@ -400,7 +406,7 @@ def test_a_freeze_before_an_exception_is_kept(number):
         gc.unfreeze()
 
 
-# --- checks within and beside checks ----------------------------------------------------------------  # noqa: E501
+# --- checks within and beside checks -------------------------------------------------------------
 
 
 def test_a_check_within_a_check_runs_once_unjudged():

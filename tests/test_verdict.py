@@ -44,7 +44,7 @@ def evidence(growths, *, deltas=(2, 2, 2, 2), idle=0.0, stopped="2,000 rounds", 
     )
 
 
-def found(given, plan=PLAN, probes=(THINGS,)):  # noqa: D103
+def found(given, plan=PLAN, probes=(THINGS,)):  # noqa: D103  # its name says it
     return find(plan, probes, given, [])
 
 

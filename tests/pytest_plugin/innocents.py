@@ -37,7 +37,7 @@ def small_thing(module_thing, tmp_path):
 
 @pytest.fixture(autouse=True)
 def automatic(request):
-    request.addfinalizer(lambda: None)  # noqa: PT021
+    request.addfinalizer(lambda: None)  # noqa: PT021  # the older form of a yield fixture, which users have
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_warns():
 
 def test_logs():
     logging.getLogger("some.name").warning("a record of %s", "a test")
-    logging.warning("another")  # noqa: LOG015
+    logging.warning("another")  # noqa: LOG015  # the root logger, as scripts use it
 
 
 def test_prints():
@@ -104,7 +104,7 @@ def test_capfd(capfd):
 
 
 def test_caplog(caplog):
-    logging.warning("hello")  # noqa: LOG015
+    logging.warning("hello")  # noqa: LOG015  # the root logger, as scripts use it
     assert [record.message for record in caplog.records] == ["hello"]
 
 
@@ -171,7 +171,7 @@ class Case(unittest.TestCase):
         self.fail()
 
     def test_skips(self):
-        self.skipTest("why not")
+        self.skipTest("a TestCase that skips itself keeps its outcome under -R")
 
     @unittest.expectedFailure
     def test_expected_failure(self):
@@ -205,7 +205,7 @@ def test_after_a_failure():
 
 
 def test_skips():
-    pytest.skip("why not")
+    pytest.skip("a test that skips itself keeps its outcome under -R")
 
 
 @pytest.mark.skip
@@ -223,7 +223,7 @@ def test_xfails():
 
 
 def test_xfails_by_a_call():
-    pytest.xfail("why not")
+    pytest.xfail("a test that expects its failure keeps its outcome under -R")
 
 
 @pytest.mark.xfail

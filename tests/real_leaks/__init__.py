@@ -1,1 +1,1 @@
-# noqa: D104
+"""Subjects that judge leaky and fixed versions of published packages, and innocents."""

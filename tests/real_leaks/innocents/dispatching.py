@@ -22,4 +22,4 @@ def work():
         pass
 
     describe(Drops())
-    typing.Optional[Drops], Holder[int]  # noqa: UP045
+    typing.Optional[Drops], Holder[int]  # noqa: UP045  # typing's cache is the subject

@@ -15,7 +15,7 @@ for name in (
 ):
     setattr(collections, name, getattr(collections.abc, name))  # this release expects them there
 
-import marshmallow  # noqa: E402
+import marshmallow  # noqa: E402  # it looks for those names when it is imported
 
 
 def work():
