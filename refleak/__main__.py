@@ -20,9 +20,10 @@ from typing import Any, cast
 from refleak._api import _refuse as refuse
 from refleak._api import is_async, name_of
 from refleak._check import Check
-from refleak._github import annotation
+from refleak._files import add_file_options, tell_others
 from refleak._plan import Plan, make_plan
 from refleak._report import Report
+from refleak._results import result_of
 
 CLEAN, LEAK, USAGE = 0, 1, 2
 """Exit statuses of ``run``."""
@@ -130,11 +131,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", metavar="FILE", help="also write the report to FILE as JSON; - is the output"
     )
-    parser.add_argument(
-        "--github",
-        action="store_true",
-        help="under GitHub Actions: also mark the line that allocated the leak",
-    )
+    add_file_options(parser)
 
 
 # --- run ---------------------------------------------------------------------------------------
@@ -152,15 +149,16 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         subject = find(options.target)
     except (TypeError, ValueError) as error:
         parser.error(str(error))
+    began = time.monotonic()
     try:
         report = judge(subject, plan)
     except Exception:  # noqa: BLE001  # the user's function may raise anything; it is shown
         traceback.print_exc()
         print(f"not judged: {options.target} raised an exception", file=sys.stderr)
         return USAGE
+    seconds = time.monotonic() - began
     tell(report, options.json)
-    if options.github and report.leaking:
-        print(annotation(report))
+    tell_others([result_of(report, seconds=seconds)], options)
     return LEAK if report.leaking else CLEAN
 
 

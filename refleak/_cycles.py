@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import CellType, FunctionType, ModuleType
 from typing import Any
 
-from refleak._format import plural
+from refleak._format import at_most, plural, quantity
 from refleak._names import is_a, is_namespace, is_own, kind_name, module_of, step
 
 MAX_CYCLES = 5
@@ -43,6 +43,16 @@ class Cycles:
     cycles: tuple[Cycle, ...]
     uncollectable: tuple[tuple[str, float], ...]
     more: int = 0
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return what the report says: labels ("Cycle") and texts."""
+        lines = at_most(len(self.cycles), [str(cycle) for cycle in self.cycles], more=self.more)
+        rows = [("Cycle", line) for line in lines]
+        rows += [
+            ("Uncollectable", f"{quantity(per_call)} x {name} per call")
+            for name, per_call in self.uncollectable
+        ]
+        return rows
 
 
 def diagnose_cycles(

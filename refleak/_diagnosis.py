@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from refleak import _origins
-from refleak._format import listing, plural, size
+from refleak._format import listing
 from refleak._groups import MAX_GROUPS, Calls, Groups, Survivors, gained_items
 from refleak._holders import Filling, Hidden, Search, Unaccounted
 from refleak._native import Suspects
@@ -55,22 +55,24 @@ class Diagnosis:
         for found in self.unaccounted:
             rows.append(("Held by", str(found)))
             rows += _origin_rows(found.origins[:1])
-        told = {origin.lines[0] for origin in _told_origins(self)}
-        rows += _origin_rows([each for each in self.origins if each.lines[0] not in told])
+        rows += _origin_rows(self._other_origins())
         if self.more:
             rows.append(("Held by", f"... and {self.more:,} more"))
         rows += [("Note", str(filling)) for filling in self.filling]
         rows += [("Note", note) for note in self.notes]
         return rows
 
-    def main_origin(self) -> Origin | None:
-        """Return where the largest group of survivors, or what else stays, was allocated."""
-        return next(iter([*_told_origins(self), *self.origins]), None)
+    def all_origins(self) -> list[Origin]:
+        """Return where survivors were allocated, the largest group's first, and what else stays."""
+        return [*self._told_origins(), *self._other_origins()]
 
+    def _told_origins(self) -> list[Origin]:
+        groups: list[Survivors | Unaccounted] = [*self.survivors, *self.unaccounted]
+        return [origin for group in groups for origin in group.origins]
 
-def _told_origins(diagnosis: Diagnosis) -> list[Origin]:
-    groups: list[Survivors | Unaccounted] = [*diagnosis.survivors, *diagnosis.unaccounted]
-    return [origin for group in groups for origin in group.origins]
+    def _other_origins(self) -> list[Origin]:
+        told = {origin.lines[0] for origin in self._told_origins()}
+        return [origin for origin in self.origins if origin.lines[0] not in told]
 
 
 def _group_rows(group: Survivors) -> list[tuple[str, str]]:
@@ -86,15 +88,9 @@ def _origin_rows(origins: Sequence[Origin]) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for origin in origins:
         lines = [str(line) for line in origin.lines]
-        rows.append(("Allocated at", f"{lines[0]}   ({_amount(origin)})"))
+        rows.append(("Allocated at", f"{lines[0]}   ({origin.amount})"))
         rows += [("", line) for line in lines[1:]]
     return rows
-
-
-def _amount(origin: Origin) -> str:
-    parts = [plural(round(origin.blocks, 2), "memory block")] if origin.blocks else []
-    parts += [size(origin.size)] if origin.size else []
-    return f"{listing(parts)} per call"
 
 
 def _nothing_ignored(_: type) -> bool:

@@ -6,24 +6,25 @@ https://docs.github.com/en/actions/reference/workflow-commands-for-github-action
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from refleak._origins import shown_path
-from refleak._report import Report, headline
+
+if TYPE_CHECKING:
+    from refleak._report import Report
 
 
 def annotation(report: Report) -> str:
     """Return the line to print for a leak, an error; for one that is known, a warning."""
     level = "error" if report.known_leak is None else "warning"
     place = {}
-    diagnosis = report.diagnosis
-    origin = diagnosis.main_origin() if diagnosis is not None else None
-    if origin is not None:
-        line = origin.lines[0]
+    origins = report.diagnosis.all_origins() if report.diagnosis is not None else []
+    if origins:
+        line = origins[0].lines[0]
         place = {"file": shown_path(line.path), "line": str(line.number)}
     properties = {**place, "title": f"leak in {report.subject}"}
     given = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    holders = [group.held_by for group in diagnosis.survivors[:1]] if diagnosis is not None else []
-    message = "\n".join([headline(report), *(f"held by {held_by}" for held_by in holders)])
-    return f"::{level} {given}::{_data(message)}"
+    return f"::{level} {given}::{_data(report.brief)}"
 
 
 def _data(text: str) -> str:

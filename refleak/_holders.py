@@ -72,14 +72,16 @@ class Holder:
             return 0.0
         return (self.after - self.before) / max(self.calls, 1)
 
-    def _size(self) -> str:
+    @property
+    def sizes(self) -> str:
+        """Numbers of items before and after: ``9 -> 13 items``."""
         if self.before is None or self.after is None:
             return ""
         limit = "" if self.limit is None else f" of at most {self.limit:,}"
         return f"{self.before:,} -> {self.after:,} items{limit}"
 
     def __str__(self) -> str:
-        words = ", ".join(filter(None, (self.container, self._size())))
+        words = ", ".join(filter(None, (self.container, self.sizes)))
         kind = f" ({words})" if words else ""
         return " -> ".join(filter(None, (self.root, self.path))) + kind
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from refleak._format import shorten
+from refleak._format import listing, plural, shorten, size
 from refleak._names import OWN_FOLDER
 
 FRAMES = 25
@@ -84,6 +84,13 @@ class Origin:
 
     def __str__(self) -> str:
         return " -> ".join(map(str, self.lines))
+
+    @property
+    def amount(self) -> str:
+        """How much stays: ``2 memory blocks and 64 B per call``."""
+        parts = [plural(round(self.blocks, 2), "memory block")] if self.blocks else []
+        parts += [size(self.size)] if self.size else []
+        return f"{listing(parts)} per call"
 
 
 class Tracing:
@@ -178,10 +185,10 @@ def of_objects(places: Iterable[Frames], calls: float) -> tuple[Origin, ...]:
 def collect(entries: Iterable[tuple[Frames, int, int]], calls: float) -> tuple[Origin, ...]:
     """Add up *entries* (frames, blocks, bytes) that are told by the same lines."""
     totals: dict[tuple[Frames, Frames], tuple[int, int]] = {}
-    for frames, count, size in entries:
+    for frames, count, length in entries:
         told = split(frames)
         count_so_far, size_so_far = totals.get(told, (0, 0))
-        totals[told] = (count_so_far + count, size_so_far + size)
+        totals[told] = (count_so_far + count, size_so_far + length)
     ranked = sorted(totals.items(), key=lambda item: (-item[1][0], -item[1][1]))
     return tuple(
         Origin(_lines(shown), _lines(callers), count / (calls or 1), size / (calls or 1))

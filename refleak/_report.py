@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from refleak._data import build, schema_of
-from refleak._format import at_most, columns, listing, plural, quantity, signed
+from refleak._format import at_most, columns, listing, plural, signed
 from refleak._verdict import Finding, NotJudged, Resources, TypeChange
 
 if TYPE_CHECKING:
@@ -22,9 +21,6 @@ MOST_TYPES = 12
 
 MOST_DELTAS = 12
 """Deltas shown per quantity in the text."""
-
-MOST_RESOURCES = 4
-"""Descriptors, threads and such named for each quantity in the text."""
 
 SCHEMA = 1
 """Version of what :meth:`Report.to_dict` returns."""
@@ -62,6 +58,26 @@ class Report:
     def leaking(self) -> bool:
         """Whether anything leaks."""
         return bool(self.findings)
+
+    @property
+    def headline(self) -> str:
+        """What leaked, in one sentence with numbers."""
+        if not self.judged:
+            return f"{self.subject} was not judged"
+        return f"{self.subject} {f'leaked {self.growth}' if self.findings else 'does not leak'}"
+
+    @property
+    def growth(self) -> str:
+        """What leaked, with numbers: ``4 references and 2 memory blocks per call``."""
+        parts = [plural(finding.per_call, finding.unit) for finding in _main(self.findings)]
+        once = self.stab == 0  # a single pass: nothing was repeated
+        return f"{listing(parts)}{'' if once else ' per call'}" if parts else ""
+
+    @property
+    def brief(self) -> str:
+        """The headline, and on a line of its own what holds most of what stays, if it is known."""
+        survivors = self.diagnosis.survivors if self.diagnosis is not None else ()
+        return "\n".join([self.headline, *(f"held by {each.held_by}" for each in survivors[:1])])
 
     def __str__(self) -> str:
         return "\n".join(text_lines(self))
@@ -102,6 +118,27 @@ class Report:
         """Return :meth:`to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=indent)
 
+    def to_html(self) -> str:
+        """Return the report as a page of HTML that needs nothing else."""
+        from refleak._html import page
+        from refleak._results import result_of
+
+        return page([result_of(self)])
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Return how sure the verdict is, as labels ("Rounds", "Not judged") and texts."""
+        rows = []
+        if self.findings and not _memory_grows(self):
+            rows.append(("Kind", "no memory grows, only reference counts do"))
+        if self.known_leak:
+            rows.append(("Known leak", self.known_leak))
+        rows.append(("Rounds", _rounds(self)))
+        if self.counting:
+            rows.append(("Counted by", self.counting))
+        rows += [("Note", note) for note in self.notes]
+        rows += [("Not judged", f"{entry.quantity}: {entry.reason}") for entry in self.not_judged]
+        return rows
+
 
 def _parts() -> dict[str, Any]:
     """Return the classes of the parts that only a leak needs, by the names of the annotations."""
@@ -109,17 +146,6 @@ def _parts() -> dict[str, Any]:
     from refleak._diagnosis import Diagnosis
 
     return {"Cycles": Cycles, "Diagnosis": Diagnosis}
-
-
-def headline(report: Report) -> str:
-    """Say in one sentence, with numbers, what leaked."""
-    if not report.judged:
-        return f"{report.subject} was not judged"
-    if not report.findings:
-        return f"{report.subject} does not leak"
-    parts = [plural(finding.per_call, finding.unit) for finding in _main(report.findings)]
-    once = report.stab == 0  # a single pass: nothing was repeated
-    return f"{report.subject} leaked {listing(parts)}{'' if once else ' per call'}"
 
 
 def _main(findings: Sequence[Finding]) -> Sequence[Finding]:
@@ -131,7 +157,7 @@ def _main(findings: Sequence[Finding]) -> Sequence[Finding]:
 
 def text_lines(report: Report) -> list[str]:
     """Return the report as lines of text."""
-    lines = [headline(report)]
+    lines = [report.headline]
     for section in (
         _delta_lines(report.findings),
         _type_lines(report),
@@ -187,33 +213,13 @@ def _difference(report: Report) -> list[str]:
 
 
 def _explanation_lines(report: Report) -> list[str]:
-    rows = [("Leaked", line) for entry in report.resources for line in _resource_lines(entry)]
+    rows = [("Leaked", line) for entry in report.resources for line in entry.lines()]
     if report.diagnosis is not None and report.findings:
         rows += report.diagnosis.rows()
     if report.cycles is not None:
-        rows += [("Cycle", str(cycle)) for cycle in report.cycles.cycles]
-        rows += [
-            ("Uncollectable", f"{quantity(per_call)} x {name} per call")
-            for name, per_call in report.cycles.uncollectable
-        ]
-    if report.findings and not _memory_grows(report):
-        rows.append(("Kind", "no memory grows, only reference counts do"))
-    if report.known_leak:
-        rows.append(("Known leak", report.known_leak))
-    rows.append(("Rounds", _rounds(report)))
-    if report.counting:
-        rows.append(("Counted by", report.counting))
-    rows += [("Note", note) for note in report.notes]
-    rows += [("Not judged", f"{entry.quantity}: {entry.reason}") for entry in report.not_judged]
+        rows += report.cycles.rows()
+    rows += report.facts()
     return [f"{label:<13}{text}".rstrip() for label, text in _once_labelled(rows)]
-
-
-def _resource_lines(resources: Resources) -> list[str]:
-    lines = [
-        f"{resources.unit}: {name}" + (f" ({count:,} times)" if count > 1 else "")
-        for name, count in Counter(resources.names).items()
-    ]
-    return at_most(MOST_RESOURCES, lines)
 
 
 def _once_labelled(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from refleak._census import TypeCount
-from refleak._format import plural, quantity
+from refleak._format import at_most, plural, quantity
 from refleak._plan import Plan
 from refleak._rounds import Evidence, judge_windows, rule_of
 from refleak._rules import Verdict, Window, decisive, rising, settled_at
 from refleak.probes import Probe
+
+MOST_RESOURCES = 4
+"""Descriptors, threads and such named for each quantity."""
 
 BACKGROUND = 0.25
 """Share of a leak's rate that may be background before it can no longer be judged."""
@@ -52,6 +56,14 @@ class Resources:
     quantity: str
     unit: str
     names: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """Return the names as the report shows them, each once, with how often there is one."""
+        lines = [
+            f"{self.unit}: {name}" + (f" ({count:,} times)" if count > 1 else "")
+            for name, count in Counter(self.names).items()
+        ]
+        return at_most(MOST_RESOURCES, lines)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -15,8 +14,10 @@ import pytest
 from refleak._api import find_leaks, switched_off
 from refleak._check import Check, raise_if_leaking
 from refleak._errors import LeakError
-from refleak._github import annotation
+from refleak._files import FORMATS as CONTENTS
+from refleak._files import check_path
 from refleak._plan import Plan, check_implementation, make_plan
+from refleak._pytest_files import FORMATS, SessionFiles, attach, found_in
 from refleak._pytest_items import Repetition, Stop, Subject, came_through, quiet
 from refleak._report import Report
 
@@ -53,6 +54,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--leaks-fail", action="store_true", dest="leaks_fail", help="exit with 1 if a test leaks"
     )
+    for name in FORMATS:
+        group.addoption(f"--leaks-{name}", metavar="FILE", help=f"write to FILE {CONTENTS[name]}")
     group.addoption(
         "--leaks-github",
         action="store_true",
@@ -111,6 +114,21 @@ def pytest_configure(config: pytest.Config) -> None:
         checker = LeaksChecker(*_counts(config))
         config.pluginmanager.register(checker, "leaks_checker")
     config.pluginmanager.register(LeaksPlugin(config, checker), "refleak-session")
+    paths, github = _paths(config), bool(config.getoption("leaks_github"))
+    # pytest-xdist's controller hears of all tests, its workers each of some.
+    if (github or any(paths.values())) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(SessionFiles(paths, github=github), "refleak-files")
+
+
+def _paths(config: pytest.Config) -> dict[str, str | None]:
+    """Return the files to write; raise UsageError where one cannot be."""
+    paths = {name: config.getoption(f"leaks_{name}") for name in FORMATS}
+    for name, path in paths.items():
+        try:
+            check_path(path or "file")
+        except ValueError as error:
+            raise pytest.UsageError(f"--leaks-{name}: {error}") from None
+    return paths
 
 
 def _counts(config: pytest.Config) -> tuple[int, int]:
@@ -159,7 +177,8 @@ def _quantities(report: Report) -> dict[str, list[int]]:
     Container references and objects are other views of references. They stand for them where the
     interpreter does not count those: None and its like have no count from Python 3.12 on.
     """
-    deltas = {found.quantity: list(found.deltas) for found in report.findings}
+    main = [found for found in report.findings if found.part_of is None]
+    deltas = {found.quantity: list(found.deltas) for found in main}
     held = deltas.pop("container references", None)
     if held is not None and "references" not in deltas:
         deltas = {"references": held, **deltas}
@@ -259,7 +278,7 @@ class LeaksPlugin:
         report = yield from self._reported(item, call)
         error = call.excinfo.value if call.excinfo is not None else None
         if isinstance(error, LeakError):
-            vars(report)["refleak_annotation"] = annotation(error.report)
+            attach(report, error.report)
         return report
 
     def _reported(
@@ -294,7 +313,10 @@ class LeaksPlugin:
             return self._stopped(item, call, report, stop)
         assert check.report is not None
         if asserted(item) is not None:
-            return self._failed(item, call, report, _raised(item, check.report, plan))
+            report = self._failed(item, call, report, _raised(item, check.report, plan))
+            if check.report.leaking:  # a known leak fails nothing
+                attach(report, check.report)
+            return report
         _add_verdict(item, report, check.report)
         return report
 
@@ -386,12 +408,8 @@ class LeaksPlugin:
             verdict = verdict_of(report)
             terminalreporter.write_line(f"{report.nodeid}: {verdict['summary']}")
             if verbosity > 0:
-                for line in verdict["lines"]:
+                for line in str(found_in(report) or "").splitlines():
                     terminalreporter.write_line(f"    {line}".rstrip())
-        if terminalreporter.config.getoption("leaks_github"):
-            for report in itertools.chain(*terminalreporter.stats.values()):
-                if hasattr(report, "refleak_annotation"):
-                    terminalreporter.write_line(report.refleak_annotation)
 
 
 def asserted(item: pytest.Item) -> dict[str, Any] | None:
@@ -438,8 +456,8 @@ def _mark_unchecked(item: pytest.Item, report: pytest.TestReport) -> None:
 def _add_verdict(item: pytest.Item, report: pytest.TestReport, found: Report) -> None:
     if found.leaking:
         leaks = Leaks(found)
-        _attach(report, str(leaks), *str(found).splitlines(), leaking=True)
-        vars(report)["refleak_annotation"] = annotation(found)
+        _attach(report, str(leaks), leaking=True)
+        attach(report, found)
         properties = [(f"leaked {name}", str(deltas)) for name, deltas in leaks.items()]
         item.user_properties.extend(properties)
         report.user_properties.extend(properties)
@@ -448,15 +466,12 @@ def _add_verdict(item: pytest.Item, report: pytest.TestReport, found: Report) ->
         _attach(report, f"not judged: {', '.join(reasons)}", leaking=False)
 
 
-def _attach(
-    report: pytest.TestReport, summary: str, *lines: str, leaking: bool, verbosity: int = 0
-) -> None:
+def _attach(report: pytest.TestReport, summary: str, *, leaking: bool, verbosity: int = 0) -> None:
     """Add the verdict to the report, in types that pytest-xdist can send.
 
     It is shown from the given verbosity on.
     """
-    verdict = {"leaking": leaking, "summary": summary, "lines": list(lines)}
-    vars(report)["refleak"] = {**verdict, "verbosity": verbosity}
+    vars(report)["refleak"] = {"leaking": leaking, "summary": summary, "verbosity": verbosity}
 
 
 def verdict_of(report: object) -> dict[str, Any]:

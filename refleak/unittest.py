@@ -17,13 +17,26 @@ from unittest.main import TestProgram
 
 from refleak._census import TypeCount, census, packed_by_type, unpacked
 from refleak._check import Check
+from refleak._errors import LeakError
+from refleak._files import FORMATS, add_file_options, tell_others
 from refleak._plan import make_plan
 from refleak._readings import column
 from refleak._report import Report
+from refleak._results import (
+    ERROR,
+    EXPECTED_FAILURE,
+    FAILED,
+    LEAKED,
+    PASSED,
+    SKIPPED,
+    UNEXPECTED_SUCCESS,
+    Result,
+    result_of,
+)
 from refleak._settle import settle
 from refleak._testcase import RoundResult, name_of_test, run_repeatedly, switched_off
 
-CLEAN, FAILED, USAGE, LEAKED, NO_TESTS = 0, 1, 2, 3, 5
+EXIT_CLEAN, EXIT_FAILED, EXIT_USAGE, EXIT_LEAKED, EXIT_NO_TESTS = 0, 1, 2, 3, 5
 """Exit statuses: 1 and 5 are unittest's own, so that a failing suite is no leak."""
 
 STATUS = """\
@@ -42,7 +55,10 @@ STAB, RUN = 5, 4
 
 PROGRAM = "python -m refleak unittest"
 
-TAKE_A_VALUE = {"-R", "-N", "-k", "--leaks", "--repeat", "--durations"}
+TAKE_A_VALUE = {
+    *("-R", "-N", "-k", "--leaks", "--repeat", "--durations"),
+    *(f"--{name}" for name in FORMATS),
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return Program([PROGRAM, *discover_first(arguments)]).status
     except SystemExit as error:  # argparse's, for -h and wrong usage
-        return error.code if isinstance(error.code, int) else USAGE
+        return error.code if isinstance(error.code, int) else EXIT_USAGE
 
 
 def discover_first(arguments: Sequence[str]) -> list[str]:
@@ -92,10 +108,12 @@ def iterations(text: str) -> int:
 class Program(TestProgram):
     """unittest's own program, with three options more."""
 
-    status = CLEAN
+    status = EXIT_CLEAN
     rounds: tuple[int, int] | None = None
     count: int | None = None
     report = False
+    html = sarif = junit = None
+    github = False
     _from_discovery = False
     # unittest's attributes, of which the stubs know but some.
     verbosity: int
@@ -135,6 +153,7 @@ class Program(TestProgram):
             help="with -N: show the number of references after each repetition; "
             "with -v also the changes by type",
         )
+        add_file_options(leaks)
         return parser
 
     def _getMainArgParser(self, parent: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -167,6 +186,10 @@ class Program(TestProgram):
         else:
             self.status = check_suite(self, self.count)
 
+    def options(self) -> argparse.Namespace:
+        """Return what the command line said of files."""
+        return argparse.Namespace(**{name: getattr(self, name) for name in (*FORMATS, "github")})
+
     def reload(self) -> None:
         """Load the tests anew."""
         self.createTests(self._from_discovery)
@@ -183,10 +206,10 @@ class Program(TestProgram):
 def exit_status(*, failed: bool, ran: bool, leaked: bool) -> int:
     """Return the exit status."""
     if failed:
-        return FAILED
+        return EXIT_FAILED
     if not ran:
-        return NO_TESTS
-    return LEAKED if leaked else CLEAN
+        return EXIT_NO_TESTS
+    return EXIT_LEAKED if leaked else EXIT_CLEAN
 
 
 def ran_any(result: unittest.TestResult) -> bool:
@@ -198,15 +221,66 @@ def ran_any(result: unittest.TestResult) -> bool:
 
 
 class LeakResult(unittest.TextTestResult):
-    """unittest's own result, with one outcome more: leaked."""
+    """unittest's own result, with one outcome more, leaked, and what each test came to."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.leaked: list[tuple[unittest.TestCase, Report]] = []
+        self.results: list[Result] = []
+        self._began = time.monotonic()
+
+    def startTest(self, test: unittest.TestCase) -> None:
+        """Note when *test* began."""
+        self._began = time.monotonic()
+        super().startTest(test)
+
+    def addSuccess(self, test: unittest.TestCase) -> None:
+        """Note that *test* passed."""
+        super().addSuccess(test)
+        self._note(test, PASSED)
+
+    def addFailure(self, test: unittest.TestCase, err: Any) -> None:
+        """Note that *test* failed; with LeakError, that it leaked."""
+        super().addFailure(test, err)
+        report = err[1].report if isinstance(err[1], LeakError) else None
+        self._note(test, LEAKED if report else FAILED, self.failures[-1][1], report)
+
+    def addError(self, test: unittest.TestCase, err: Any) -> None:
+        """Note that *test*, or a fixture of many, raised an exception."""
+        super().addError(test, err)
+        self._note(test, ERROR, self.errors[-1][1])
+
+    def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:
+        """Note a part of *test* that failed; of one that passed nothing is shown either."""
+        super().addSubTest(test, subtest, err)
+        if err is not None:
+            self._note(subtest, FAILED, [*self.failures, *self.errors][-1][1])
+
+    def addSkip(self, test: unittest.TestCase, reason: str) -> None:
+        """Note that *test* was skipped."""
+        super().addSkip(test, reason)
+        self._note(test, SKIPPED, reason)
+
+    def addExpectedFailure(self, test: unittest.TestCase, err: Any) -> None:
+        """Note that *test* failed as it should."""
+        super().addExpectedFailure(test, err)
+        self._note(test, EXPECTED_FAILURE, "failed as expected")
+
+    def addUnexpectedSuccess(self, test: unittest.TestCase) -> None:
+        """Note that *test* should have failed."""
+        super().addUnexpectedSuccess(test)
+        self._note(test, UNEXPECTED_SUCCESS, "should have failed")
+
+    def _note(
+        self, test: unittest.TestCase, status: str, text: str = "", report: Report | None = None
+    ) -> None:
+        seconds = time.monotonic() - self._began
+        self.results.append(Result(test.id(), status, seconds, report, text))
 
     def addLeak(self, test: unittest.TestCase, report: Report) -> None:
         """Note that *test* passed, and leaked."""
         self.leaked.append((test, report))
+        self._note(test, LEAKED, report=report)
         if self.showAll:
             self.stream.writeln("LEAKED")
         elif self.dots:
@@ -235,6 +309,7 @@ def check_each_test(program: Program) -> int:
     if result.leaked:
         result.stream.writeln(f"LEAKED ({len(result.leaked)} of {result.testsRun} tests)")
         result.stream.flush()
+    tell_others(result.results, program.options())
     return exit_status(
         failed=not result.wasSuccessful(), ran=ran_any(result), leaked=bool(result.leaked)
     )
@@ -298,6 +373,8 @@ def check_suite(program: Program, count: int) -> int:
         if suite.over:
             break
     suite.tell(check.report)
+    if check.report is not None:
+        tell_others([result_of(check.report)], program.options())
     leaked = check.report is not None and check.report.leaking
     return exit_status(failed=suite.failed, ran=suite.ran, leaked=leaked)
 

@@ -34,8 +34,13 @@ ORDER = (
     "_native",
     "_groups",
     "_diagnosis",
+    "_results",
+    "_html",
     "_report",
     "_github",
+    "_sarif",
+    "_junit",
+    "_files",
     "_check",
     "_single_pass",
     "_testcase",
@@ -43,6 +48,7 @@ ORDER = (
     "_api",
     "__init__",
     "unittest",
+    "_pytest_files",
     "_pytest_items",
     "pytest_plugin",
     "__main__",
@@ -50,6 +56,7 @@ ORDER = (
 # What may be imported from outside the standard library, when the module itself is imported.
 OUTSIDE = {
     "_api": {"typing_extensions", "wrapt"},
+    "_pytest_files": {"pytest"},
     "_pytest_items": {"_pytest", "pytest"},
     "pytest_plugin": {"_pytest", "pytest"},
 }

@@ -17,8 +17,8 @@ import pytest
 
 from refleak import LeakError, Report, find_leaks
 from refleak._cycles import Cycle, Cycles
-from refleak._report import MOST_DELTAS, MOST_RESOURCES, MOST_TYPES, SCHEMA
-from refleak._verdict import Finding, NotJudged, Resources, TypeChange
+from refleak._report import MOST_DELTAS, MOST_TYPES, SCHEMA
+from refleak._verdict import MOST_RESOURCES, Finding, NotJudged, Resources, TypeChange
 
 
 def finding(name="references", per_call=2.0, deltas=(2, 2, 2, 2), unit=None, part_of=None):

@@ -1,0 +1,77 @@
+"""The files that tell of a session: pages for people, XML and JSON for other programs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from refleak._github import annotation
+from refleak._results import Result, leaking
+
+FORMATS = {
+    "html": "a page with growth, types, holders and origin of each leak",
+    "sarif": "SARIF 2.1.0, for code scanning: a result for each leak",
+    "junit": "JUnit's XML, for the test tables of CI systems",
+}
+"""What each kind of file is, by the name of the option that asks for one."""
+
+
+def check_path(path: str) -> str:
+    """Return *path*; raise ValueError if no file can be written there."""
+    folder = os.path.dirname(path) or os.curdir
+    if os.path.isdir(path) or not os.path.isdir(folder):
+        raise ValueError(f"{path!r} is no file in an existing folder")
+    return path
+
+
+def add_file_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add an option for each kind of file, and one for GitHub's annotations."""
+    for name, content in FORMATS.items():
+        parser.add_argument(
+            f"--{name}", metavar="FILE", type=_path, help=f"also write to FILE {content}"
+        )
+    parser.add_argument(
+        "--github",
+        action="store_true",
+        help="under GitHub Actions: also mark the line that allocated each leak",
+    )
+
+
+def _path(text: str) -> str:
+    try:
+        return check_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def tell_others(results: Sequence[Result], options: argparse.Namespace) -> None:
+    """Write what the options of :func:`add_file_options` ask for."""
+    write_files(results, {name: getattr(options, name) for name in FORMATS})
+    if options.github:
+        for _, report in leaking(results):
+            sys.stdout.write(f"{annotation(report)}\n")
+
+
+def write_files(results: Sequence[Result], paths: Mapping[str, str | None]) -> None:
+    """Write the files asked for: *paths* by the names of :data:`FORMATS`, None where not wanted."""
+    for name, path in paths.items():
+        if path is not None:
+            # A lone surrogate in a name must not cost the file.
+            with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(_text(name, results))
+
+
+def _text(name: str, results: Sequence[Result]) -> str:
+    if name == "html":
+        from refleak._html import page
+
+        return page(results)
+    if name == "sarif":
+        from refleak._sarif import sarif
+
+        return sarif(results)
+    from refleak._junit import junit
+
+    return junit(results)

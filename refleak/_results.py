@@ -1,0 +1,54 @@
+"""What the tests of a session came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from refleak._report import Report
+
+PASSED = "passed"
+LEAKED = "leaked"
+KNOWN_LEAK = "known leak"
+NOT_JUDGED = "not judged"
+SKIPPED = "skipped"
+EXPECTED_FAILURE = "expected failure"
+UNEXPECTED_SUCCESS = "unexpected success"
+FAILED = "failed"
+ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One test, or one function that was checked.
+
+    ``status`` is one of the words above, ``seconds`` the time it took; ``text``
+    says why it failed, was skipped or was not judged, ``file`` where it stands, if that is known.
+    """
+
+    name: str
+    status: str
+    seconds: float = 0.0
+    report: Report | None = None
+    text: str = ""
+    file: str = ""
+
+
+def result_of(report: Report, *, seconds: float = 0.0) -> Result:
+    """Return the result of a check that stands for itself."""
+    text = "" if report.judged else ", ".join(each.reason for each in report.not_judged)
+    return Result(report.subject, status_of(report), seconds, report, text)
+
+
+def status_of(report: Report) -> str:
+    """Say in a word what a report says."""
+    if report.leaking:
+        return KNOWN_LEAK if report.known_leak else LEAKED
+    return PASSED if report.judged else NOT_JUDGED
+
+
+def leaking(results: Sequence[Result]) -> list[tuple[Result, Report]]:
+    """Return those that leak, known leaks included, with their reports."""
+    return [(each, each.report) for each in results if each.report and each.report.leaking]
