@@ -24,6 +24,7 @@ from refleak._files import add_file_options, tell_others
 from refleak._plan import Plan, make_plan
 from refleak._report import Report
 from refleak._results import result_of
+from refleak._terminal import progress_text, shown
 
 CLEAN, LEAK, USAGE = 0, 1, 2
 """Exit statuses of ``run``."""
@@ -215,7 +216,7 @@ def tell(report: Report, file: str | None) -> None:
     if file == "-":
         print(report.to_json(indent=2))
         return
-    print(report)
+    print(shown(report, sys.stdout))
     if file is not None:
         Path(file).write_text(report.to_json(indent=2) + "\n", encoding="utf-8")
 
@@ -226,23 +227,29 @@ class ProgressLine:
     SECONDS = 0.1
     """Time between two changes of the line."""
 
+    COLUMNS = 78
+    """Room for it on a terminal."""
+
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._shown = array("d", [0.0])  # a float attribute would be allocated anew in each round
 
-    def __call__(self, number: int, phase: str) -> None:
+    def __call__(self, number: int, phase: str, quantity: str, until: float) -> None:
         """Show the round that is about to run, if the last change of the line is old enough."""
         now = time.monotonic()
         if now - self._shown[0] < self.SECONDS:
             return
         self._shown[0] = now
-        sys.stderr.write(f"\rround {number:,} ({phase}), {now - self._began:.1f} s ")
+        text = progress_text(number, phase, quantity)
+        left = f", at most {max(0.0, until - now):.1f} s more" if until else ""
+        text = f"{text}, {now - self._began:.1f} s{left}"
+        sys.stderr.write(f"\r{text:<{self.COLUMNS}}")
         sys.stderr.flush()
 
     def clear(self) -> None:
         """Take the line away."""
         if self._shown[0]:
-            sys.stderr.write("\r" + " " * 60 + "\r")
+            sys.stderr.write(f"\r{'':<{self.COLUMNS}}\r")
             sys.stderr.flush()
 
 

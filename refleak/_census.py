@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import gc
 import pickle
+import sys
 import types
 from array import array
-from collections.abc import Iterable, Iterator
-from itertools import filterfalse
+from collections.abc import Callable, Iterable, Iterator
+from itertools import compress, filterfalse
 from sys import getrefcount
 from typing import Any, NamedTuple
 
@@ -92,7 +93,7 @@ def census() -> Census:
     """Count references, edges and tracked objects exactly."""
     objs = tracked()
     leaves: dict[int, Any] = {}
-    edges = _reach(objs, leaves)
+    edges = _reach(objs, leaves, _mortal)
     clear_type_cache()
     return Census(_references(objs) + _references(leaves.values()), edges, len(objs))
 
@@ -113,14 +114,28 @@ def _references(objs: Iterable[Any]) -> int:
     return sum(counts) - OWN_REFERENCES * len(counts)
 
 
-def _reach(objs: list[Any], leaves: dict[int, Any]) -> int:
-    """Add the untracked objects reachable from *objs* to *leaves*; return the number of edges."""
+def _mortal_only(objs: Iterable[Any]) -> list[Any]:
+    """Leave out immortals, whose counts say nothing: from 3.12 on there are many."""
+    held = list(objs)
+    return list(compress(held, map(IMMORTAL.__gt__, map(getrefcount, held))))
+
+
+_mortal = _mortal_only if sys.version_info >= (3, 12) else list
+
+
+def _reach(
+    objs: list[Any], leaves: dict[int, Any], wanted: Callable[[Iterable[Any]], list[Any]] = list
+) -> int:
+    """Add the untracked objects reachable from *objs* to *leaves*; return the number of edges.
+
+    *wanted* picks from those found; what is left out is not followed either.
+    """
     edges = 0
     while objs:
         found: dict[int, Any] = {}
         for referents in referents_of(objs):
             edges += len(referents)
-            untracked = list(filterfalse(gc.is_tracked, referents))
+            untracked = wanted(filterfalse(gc.is_tracked, referents))
             found.update(zip(map(id, untracked), untracked, strict=True))
         for known in found.keys() & leaves.keys():
             del found[known]
@@ -161,10 +176,10 @@ def packed_by_type() -> bytes:
 
     It is of about one size each time: kept between two readings, anything else would show in them.
     """
-    return pickle.dumps(by_type())
+    return pickle.dumps({name: tuple(count) for name, count in by_type().items()})
 
 
 def unpacked(counts: bytes) -> dict[str, TypeCount]:
     """Return what :func:`packed_by_type` packed."""
-    found: dict[str, TypeCount] = pickle.loads(counts)  # noqa: S301  # made by this process itself
-    return found
+    found = pickle.loads(counts)  # noqa: S301  # made by this process itself
+    return {name: TypeCount(*count) for name, count in found.items()}

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from refleak._format import plural, quantity, shorten, signed
-from refleak._results import Result, leaking
+from refleak._results import Result, last_line, leaking
 
 if TYPE_CHECKING:
     from refleak._groups import Survivors
@@ -184,7 +184,7 @@ def _overview_row(result: Result, number: int | None) -> list[str]:
     return [
         f"<td><code>{name}</code></td>",
         f'<td class="{_text(kind)}">{_text(result.status)}</td>',
-        f"<td>{_text(growth or result.text)}</td>",
+        f"<td>{_text(growth or last_line(result.text))}</td>",
         _number(result.seconds, f"{result.seconds:.2f}"),
     ]
 

@@ -18,6 +18,7 @@ from refleak._results import (
     SKIPPED,
     UNEXPECTED_SUCCESS,
     Result,
+    last_line,
 )
 
 OUTCOMES = {
@@ -66,7 +67,7 @@ def _case(result: Result, outcome: str | None) -> Element:
             growth = {"name": f"leaked {each.quantity}", "value": str(list(each.deltas))}
             SubElement(properties, "property", _attributes(**growth))
     if outcome is not None:
-        message = report.headline if report is not None else result.text.strip().rpartition("\n")[2]
+        message = report.headline if report is not None else last_line(result.text)
         told = SubElement(case, outcome, _attributes(message=message))
         told.text = _allowed(str(report) if report is not None else result.text)
     return case

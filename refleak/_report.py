@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -155,11 +155,11 @@ def _main(findings: Sequence[Finding]) -> Sequence[Finding]:
     return [finding for finding in whole if finding.quantity not in views] or whole
 
 
-def text_lines(report: Report) -> list[str]:
-    """Return the report as lines of text."""
+def text_lines(report: Report, draw: Callable[[Sequence[int]], str] | None = None) -> list[str]:
+    """Return the report as lines of text; *draw* makes a small picture of a quantity's deltas."""
     lines = [report.headline]
     for section in (
-        _delta_lines(report.findings),
+        _delta_lines(report.findings, draw),
         _type_lines(report),
         _explanation_lines(report),
     ):
@@ -168,10 +168,16 @@ def text_lines(report: Report) -> list[str]:
     return lines
 
 
-def _delta_lines(findings: Sequence[Finding]) -> list[str]:
-    rows = [(each.quantity, *_deltas(each)) for each in findings if each.part_of is None]
-    width = max((len(row[0]) for row in rows), default=0)
-    return [f"{row[0]:<{width}}  {' '.join(row[1:])}" for row in rows]
+def _delta_lines(
+    findings: Sequence[Finding], draw: Callable[[Sequence[int]], str] | None
+) -> list[str]:
+    main = [each for each in findings if each.part_of is None]
+    width = max((len(each.quantity) for each in main), default=0)
+    drawn = [f"{draw(each.deltas[:MOST_DELTAS])}  " if draw else "" for each in main]
+    return [
+        f"{each.quantity:<{width}}  {picture}{' '.join(_deltas(each))}"
+        for each, picture in zip(main, drawn, strict=True)
+    ]
 
 
 def _deltas(finding: Finding) -> list[str]:

@@ -52,3 +52,8 @@ def status_of(report: Report) -> str:
 def leaking(results: Sequence[Result]) -> list[tuple[Result, Report]]:
     """Return those that leak, known leaks included, with their reports."""
     return [(each, each.report) for each in results if each.report and each.report.leaking]
+
+
+def last_line(text: str) -> str:
+    """Return the last line of a text: of a traceback, the one that says what happened."""
+    return text.strip().rpartition("\n")[2]

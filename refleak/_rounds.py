@@ -30,8 +30,9 @@ from refleak.probes import Probe
 
 Rounds = Generator[None, None, None]
 
-Progress = Callable[[int, str], None]
-"""Called before each round with its number and what it is for."""
+Progress = Callable[[int, str, str, float], None]
+"""Called before each round: its number, what it is for, the quantity in doubt ("" for none yet),
+and when rounds end at the latest, by ``time.monotonic()`` (0.0 where that is not known)."""
 
 EXTRA_SECONDS = 1.0
 EXTRA_FACTOR = 10
@@ -125,11 +126,13 @@ class _Rounds:
         self._probes = probes
         self._progress = progress
         self._number = column(1)
+        self._in_doubt = ""
+        self._until = array("d", [0.0])
 
     def _once(self, phase: str) -> Rounds:
         self._number[0] += 1
         if self._progress is not None:
-            self._progress(self._number[0], phase)
+            self._progress(self._number[0], phase, self._in_doubt, self._until[0])
         yield
 
 
@@ -222,8 +225,9 @@ class _FurtherRounds(_Rounds):
         self._windows = Windows(MOST_WINDOWS)
         self._bounds = _Bounds(plan.max_rounds, seconds)
         self._low_points = LowPoints()
-        # Packed, so that neither shows in the readings, nor the first in the second.
-        self._types = [b"", b""]
+        # Packed, so that neither shows in the readings, nor the first in the second: for that there
+        # must be two from the start.
+        self._types = [bytes(1000), bytes(1001)]
         self._seconds = array("d", [0.0])
         self._read_at = array("d", [0.0])
         self._window_took = array("d", [0.0])
@@ -253,9 +257,8 @@ class _FurtherRounds(_Rounds):
         if number < run:
             length[0] = int(number >= 0)
             if number < 0:
-                self._count_types(1)  # makes what later ones reuse, and keeps their place
-                self._types[0] = bytes(len(self._types[1]))
                 self._count_types(0)
+                self._types[1] = bytes(len(self._types[0]))  # keeps the second one's place
             return True
         if number == run:
             self._count_types(1)
@@ -290,12 +293,12 @@ class _FurtherRounds(_Rounds):
         length[0] = 0
         self._low_points.resume(sys.getallocatedblocks())
         began = time.monotonic()
-        until = began + self._bounds.seconds_left()
+        self._until[0] = began + self._bounds.seconds_left()
         while self._low_points.more(length[0], wanted, most):
             yield from self._once("further")
             length[0] += 1
             self._low_points.note(sys.getallocatedblocks())
-            if time.monotonic() > until and length[0] >= self._plan.run:
+            if time.monotonic() > self._until[0] and length[0] >= self._plan.run:
                 break
         self._seconds[0] = time.monotonic() - began
 
@@ -305,6 +308,10 @@ class _FurtherRounds(_Rounds):
         A leaking resource ends them: hundreds of descriptors or threads would harm the process.
         """
         verdicts = self._verdicts(exhausted=False)
+        for probe, (_, verdict) in zip(self._probes, verdicts, strict=True):
+            if verdict is Verdict.SUSPICIOUS:
+                self._in_doubt = probe.name
+                break
         if any(rule.harms and verdict is Verdict.LEAKING for rule, verdict in verdicts):
             return True
         if all(verdict is not Verdict.SUSPICIOUS for _, verdict in verdicts):

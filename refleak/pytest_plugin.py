@@ -20,6 +20,7 @@ from refleak._plan import Plan, check_implementation, make_plan
 from refleak._pytest_files import FORMATS, SessionFiles, attach, found_in
 from refleak._pytest_items import Repetition, Stop, Subject, came_through, quiet
 from refleak._report import Report
+from refleak._terminal import progress_text
 
 STAB, RUN = 5, 4
 
@@ -511,12 +512,14 @@ class ProgressSign:
         if writer.fullwidth - writer.width_of_current_line > self.ROOM:
             self._terminal = writer._file
 
-    def __call__(self, number: int, phase: str) -> None:
-        """Show the round's number and phase."""
-        if self._terminal is None or time.monotonic() < self._next:
+    def __call__(self, number: int, phase: str, quantity: str, until: float) -> None:
+        """Show the round's number, what it is for and the seconds left; it fits in ROOM."""
+        now = time.monotonic()
+        if self._terminal is None or now < self._next:
             return
-        self._next = time.monotonic() + self.THEN
-        self._write(f" leak check: round {number} ({phase})")
+        self._next = now + self.THEN
+        left = f", {max(0.0, until - now):.0f} s left" if until else ""
+        self._write(f" {progress_text(number, phase, quantity)}{left}"[: self.ROOM])
 
     def clear(self) -> None:
         """Take the sign away."""

@@ -34,6 +34,7 @@ from refleak._results import (
     result_of,
 )
 from refleak._settle import settle
+from refleak._terminal import shown
 from refleak._testcase import RoundResult, name_of_test, run_repeatedly, switched_off
 
 EXIT_CLEAN, EXIT_FAILED, EXIT_USAGE, EXIT_LEAKED, EXIT_NO_TESTS = 0, 1, 2, 3, 5
@@ -294,7 +295,7 @@ class LeakResult(unittest.TextTestResult):
             self.stream.writeln(self.separator1)
             self.stream.writeln(f"LEAKED: {self.getDescription(test)}")
             self.stream.writeln(self.separator2)
-            self.stream.writeln(f"{report}\n")
+            self.stream.writeln(f"{shown(report, self.stream)}\n")
         self.stream.flush()
 
 
@@ -443,9 +444,9 @@ class RepeatedSuite:
     def tell(self, report: Report | None) -> None:
         """Show the verdict."""
         if report is not None and report.leaking:
-            show(["LEAKED", str(report)])
+            show(["LEAKED", shown(report, sys.stdout)])
         elif report is not None:
-            show([str(report)])
+            show([shown(report, sys.stdout)])
         else:
             show(["Not judged: the suite failed"])
 

@@ -37,6 +37,7 @@ ORDER = (
     "_results",
     "_html",
     "_report",
+    "_terminal",
     "_github",
     "_sarif",
     "_junit",

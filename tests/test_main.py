@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import sys
 import textwrap
 import tracemalloc
@@ -144,8 +145,21 @@ def test_a_progress_line_on_a_terminal(subjects, capsys, monkeypatch):
     monkeypatch.setattr(front.ProgressLine, "SECONDS", 0.0)
     assert 0 == run("subjects:clean")
     err = capsys.readouterr().err
-    assert "\rround 1 (" in err
+    assert "\rleak check: round 1 (warm-up), 0." in err
     assert err.endswith(" \r")
+
+
+def test_the_progress_of_a_long_hunt(subjects, capsys, monkeypatch):
+    """In doubt the line names the quantity and the time that is left; it fits on a terminal."""
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda self: True)
+    monkeypatch.setattr(front.ProgressLine, "SECONDS", 0.0)
+    assert 1 == run("subjects:leaking")
+    lines = capsys.readouterr().err.split("\r")
+    doubt = [line for line in lines if "(further: references)" in line]
+    assert re.search(
+        r"round [\d,]+ \(further: references\), \d\.\d s, at most \d\.\d s more", doubt[-1]
+    )
+    assert {front.ProgressLine.COLUMNS} >= {len(line) for line in doubt}
 
 
 @pytest.mark.parametrize(

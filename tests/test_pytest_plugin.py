@@ -238,7 +238,9 @@ def test_progress_sign(tmp_path, argument, expected):
                 shown += chunk.decode()
     os.close(reader)
     assert started.returncode == 0
-    signs = re.findall(r" leak check: round \d+ \((?:warm-up|measured|further)\)", shown)
+    signs = re.findall(
+        r" leak check: round \d+ \((?:warm-up|measured|further[a-z: ]*)\)(?:, \d+ s left)?", shown
+    )
     assert bool(signs) == expected
     for sign in signs:
         assert f"{sign}{BACK * len(sign)}{' ' * len(sign)}{BACK * len(sign)}" in shown

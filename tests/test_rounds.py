@@ -45,7 +45,7 @@ def run(subject, *, phases=None, **options):
     """Run all rounds of a subject, judged by its level alone; return the evidence."""
     probe = Gauge("level", lambda: subject.level)
     plan = make_plan(**{"stab": STAB, "run": RUN, "probes": ["-all", probe], **options})
-    progress = None if phases is None else lambda number, phase: phases.append((number, phase))
+    progress = None if phases is None else lambda *told: phases.append(told)
     rounds = run_rounds(plan, plan.probes, progress)
     while True:
         try:
@@ -64,8 +64,8 @@ def test_clean_code_is_run_exactly_stab_and_run_times(stab, run_):
     subject, phases = Subject(), []
     evidence = run(subject, phases=phases, stab=stab, run=run_)
     assert stab + run_ == subject.calls == evidence.rounds
-    assert ["warm-up"] * stab + ["measured"] * run_ == [phase for _, phase in phases]
-    assert list(range(1, stab + run_ + 1)) == [number for number, _ in phases]
+    assert ["warm-up"] * stab + ["measured"] * run_ == [phase for _, phase, *_ in phases]
+    assert list(range(1, stab + run_ + 1)) == [number for number, *_ in phases]
     assert (0,) * run_ == evidence.measured["level"]
     assert evidence.confirmed is None
     assert evidence.stopped is None
@@ -107,7 +107,8 @@ def test_further_rounds_confirm_first():
     phases = []
     evidence = run(Subject(always), phases=phases)
     assert (1, 1) == evidence.confirmed["level"] == evidence.measured["level"]
-    assert {"further"} == {phase for _, phase in phases[BEFORE:]}
+    assert {"further"} == {phase for _, phase, *_ in phases[BEFORE:]}
+    assert ("level", True) == (phases[-1][2], phases[-1][3] > 0)  # what is in doubt, until when
     assert evidence.rounds == len(phases)
 
 
