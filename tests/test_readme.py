@@ -226,15 +226,19 @@ def test_links_lead_somewhere():
 
 def updated(page: Path, folder: Path) -> str:
     """Return a page's text with what its commands print now, where that differs."""
+    consoles = iter([shown_now(block, folder) for block in blocks(page, "console")])
     text = page.read_text(encoding="utf-8")
-    for block in blocks(page, "console"):
-        shown = ""
-        for call in block.calls():
-            printed = tidied(call.run(folder))
-            shown += f"$ {call.command}\n"
-            shown += call.shown if normalised(call.shown) == normalised(printed) else printed
-        text = text.replace(f"```console\n{block.text}```", f"```console\n{shown}```")
-    return text
+    return re.sub(r"(?ms)^```console\n.*?^```$", lambda _: f"```console\n{next(consoles)}```", text)
+
+
+def shown_now(block: Block, folder: Path) -> str:
+    """Return the text of a console block with what its commands print now, where that differs."""
+    shown = ""
+    for call in block.calls():
+        printed = tidied(call.run(folder))
+        shown += f"$ {call.command}\n"
+        shown += call.shown if normalised(call.shown) == normalised(printed) else printed
+    return shown
 
 
 def tidied(printed: str) -> str:
