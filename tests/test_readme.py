@@ -1,12 +1,14 @@
 """The code of the README and of docs/ is run and must print what they show.
 
-    python tests/test_readme.py --update
+    python tests/test_readme.py --update [PAGE ...]
 
-writes what the running interpreter prints into these pages, where it differs in more than what
-:func:`normalised` leaves out.
+writes what the running interpreter prints into these pages (docs/tutorial, README; all of them if
+none is named), where it differs in more than what :func:`normalised` leaves out.
 
 A ```` ```python title=FILE ```` block is a file, which the commands of the ```` ```console ````
-blocks run; a block without a title is run by itself and prints nothing.
+blocks run; a block without a title is run by itself and prints nothing. A command finds the files
+that the page shows above it, so a page may show a file again, changed. Settings are files
+too: ```` ```ini title=pytest.ini ````.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import pytest
 from running import ROOT, python
 
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
 DIFFERS = (
     # A traceback's frames have paths, and markers below them from 3.11 on.
@@ -65,17 +67,43 @@ class Block:
     line: int
 
     def __str__(self) -> str:
-        return f"{self.page.stem} line {self.line}"
+        return f"{name_of(self.page)} line {self.line}"
 
     @property
     def file(self) -> str:
         """The name of the file that the block is put into."""
         return self.title or f"block_{self.line}.py"
 
-    def calls(self) -> list[tuple[str, str]]:
+    def calls(self) -> list[Call]:
         """Return the commands of a console block and what each prints."""
         parts = re.split(r"(?m)^\$ (.*)\n?", self.text)[1:]
-        return list(zip(parts[::2], parts[1::2], strict=True))
+        return [
+            Call(self.page, self.line, command, shown)
+            for command, shown in zip(parts[::2], parts[1::2], strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A command: its page, the first line of its block, and what the page says that it prints."""
+
+    page: Path
+    line: int
+    command: str
+    shown: str
+
+    def __str__(self) -> str:
+        return f"{name_of(self.page)}: {self.command}"
+
+    def run(self, folder: Path) -> str:
+        """Run it where the files are that the page shows above it; return what it prints."""
+        write_files(self.page, folder, self.line)
+        return run(self.command, folder).stdout
+
+
+def name_of(page: Path) -> str:
+    """Name a page: README, docs/how-to/pytest."""
+    return page.relative_to(ROOT).with_suffix("").as_posix()
 
 
 def blocks(page: Path, language: str) -> list[Block]:
@@ -89,12 +117,18 @@ def blocks(page: Path, language: str) -> list[Block]:
     ]
 
 
-def write_files(page: Path, folder: Path) -> None:
-    """Put the files that a page shows into *folder*."""
-    for block in blocks(page, "python"):
+def write_files(page: Path, folder: Path, end: int) -> None:
+    """Put the files that a page shows above line *end* into *folder*."""
+    for block in sorted(files(page), key=lambda block: block.line):
         path = folder / block.file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(block.text, encoding="utf-8")
+        if block.line < end:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text, encoding="utf-8")
+
+
+def files(page: Path) -> list[Block]:
+    """Return the blocks of a page that are files."""
+    return [*blocks(page, "python"), *blocks(page, "ini")]
 
 
 VARIABLES = {
@@ -102,6 +136,7 @@ VARIABLES = {
     "PYTEST_ADDOPTS": "-p no:cacheprovider",
     "NO_COLOR": "1",
     "COLUMNS": "80",
+    "PYTHONDONTWRITEBYTECODE": "1",  # a file shown again may be as old and as long as before
 }
 
 
@@ -113,47 +148,47 @@ def run(command: str, folder: Path) -> CompletedProcess[str]:
 
 
 PYTHON = [block for page in PAGES for block in blocks(page, "python")]
-CALLS = [
-    (page, *call) for page in PAGES for block in blocks(page, "console") for call in block.calls()
-]
+CALLS = [call for page in PAGES for block in blocks(page, "console") for call in block.calls()]
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> dict[Path, Path]:
-    """A folder for each page with the files that it shows."""
-    made = {page: tmp_path_factory.mktemp(page.stem) for page in PAGES}
-    for page, folder in made.items():
-        write_files(page, folder)
-    return made
+    """A folder for each page."""
+    return {page: tmp_path_factory.mktemp(page.stem) for page in PAGES}
 
 
-@pytest.mark.parametrize(
-    ("page", "command", "shown"), CALLS, ids=[f"{page.stem}: {call}" for page, call, _ in CALLS]
-)
-def test_command(page, command, shown, folders):
+@pytest.mark.parametrize("call", CALLS, ids=str)
+def test_command(call, folders):
     """A command prints what the page shows."""
-    assert normalised(shown) == normalised(run(command, folders[page]).stdout)
+    assert normalised(call.shown) == normalised(call.run(folders[call.page]))
 
 
 @pytest.mark.parametrize("block", [each for each in PYTHON if not each.title], ids=str)
 def test_block_by_itself(block, folders):
     """A block without a name runs to its end and prints nothing."""
+    write_files(block.page, folders[block.page], block.line + 1)
     ran = run(f"python {block.file}", folders[block.page])
     assert (0, "") == (ran.returncode, ran.stdout)
 
 
 def test_every_file_is_run():
-    """No Python block is left out: each file is run by one of its page's commands."""
-    words = {(page, word) for page, command, _ in CALLS for word in shlex.split(command)}
-    words |= {(page, f"{word}.py") for page, word in words}
-    assert {(block.page, block.title) for block in PYTHON if block.title} <= words
+    """No file is left out: one of its page's commands names it, or another file imports it."""
+    named = {(call.page, word) for call in CALLS for word in re.findall(r"[\w./-]+", call.command)}
+    named |= {
+        (block.page, module)
+        for block in PYTHON
+        for module in re.findall(r"(?m)^(?:from|import) (\w+)", block.text)
+    }
+    named |= {(page, f"{word}.py") for page, word in named}
+    assert {(block.page, block.title) for block in PYTHON if block.title} <= named
 
 
 def test_no_other_code_blocks():
-    """Each block is Python, a console or a shell command: nothing else is shown untested."""
+    """Each block is a file, a console or a shell command: nothing else is shown untested."""
+    known = {"python", "ini", "console", "sh"}
     for page in PAGES:
         openings = re.findall(r"(?m)^```(.*)$", page.read_text(encoding="utf-8"))[::2]
-        assert {"python", "console", "sh"} >= {opening.partition(" ")[0] for opening in openings}
+        assert known >= {opening.partition(" ")[0] for opening in openings}
 
 
 def test_first_screen_is_the_example():
@@ -191,15 +226,19 @@ def test_links_lead_somewhere():
 
 def updated(page: Path, folder: Path) -> str:
     """Return a page's text with what its commands print now, where that differs."""
+    consoles = iter([shown_now(block, folder) for block in blocks(page, "console")])
     text = page.read_text(encoding="utf-8")
-    for block in blocks(page, "console"):
-        shown = ""
-        for command, before in block.calls():
-            printed = tidied(run(command, folder).stdout)
-            shown += f"$ {command}\n"
-            shown += before if normalised(before) == normalised(printed) else printed
-        text = text.replace(f"```console\n{block.text}```", f"```console\n{shown}```")
-    return text
+    return re.sub(r"(?ms)^```console\n.*?^```$", lambda _: f"```console\n{next(consoles)}```", text)
+
+
+def shown_now(block: Block, folder: Path) -> str:
+    """Return the text of a console block with what its commands print now, where that differs."""
+    shown = ""
+    for call in block.calls():
+        printed = tidied(call.run(folder))
+        shown += f"$ {call.command}\n"
+        shown += call.shown if normalised(call.shown) == normalised(printed) else printed
+    return shown
 
 
 def tidied(printed: str) -> str:
@@ -211,9 +250,8 @@ def tidied(printed: str) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] != ["--update"]:
+    if sys.argv[1:2] != ["--update"]:
         sys.exit(__doc__)
-    for each in PAGES:
+    for each in [page for page in PAGES if name_of(page) in (sys.argv[2:] or [name_of(page)])]:
         with tempfile.TemporaryDirectory() as scratch:
-            write_files(each, Path(scratch))
             each.write_text(updated(each, Path(scratch)), encoding="utf-8")
