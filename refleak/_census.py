@@ -114,13 +114,12 @@ def _references(objs: Iterable[Any]) -> int:
     return sum(counts) - OWN_REFERENCES * len(counts)
 
 
-def _mortal_only(objs: Iterable[Any]) -> list[Any]:
+def _mortal(objs: Iterable[Any]) -> list[Any]:
     """Leave out immortals, whose counts say nothing: from 3.12 on there are many."""
     held = list(objs)
+    if sys.version_info < (3, 12):
+        return held
     return list(compress(held, map(IMMORTAL.__gt__, map(getrefcount, held))))
-
-
-_mortal = _mortal_only if sys.version_info >= (3, 12) else list
 
 
 def _reach(

@@ -68,7 +68,7 @@ figcaption { font-size: .86rem; } svg { display: block; }
 svg text { fill: var(--faint); font: 11px system-ui, sans-serif; }
 svg .axis { stroke: var(--line); } svg .growth { stroke: var(--bad); stroke-width: 2; fill: none; }
 svg circle { fill: var(--bad); }
-.graph { display: flex; align-items: center; gap: .4rem; margin: .5rem 0; }
+.graph { display: flex; flex-wrap: wrap; align-items: center; gap: .4rem; margin: .5rem 0; }
 .chains, .kinds { display: flex; flex-direction: column; gap: .4rem; }
 .chain { display: flex; flex-wrap: wrap; align-items: center; gap: .4rem; margin: 0; padding: 0;
   list-style: none; }
@@ -256,7 +256,7 @@ def _plot(finding: Finding) -> str:
     zero = places[0][1]
     said = f"{finding.quantity}: {' '.join(map(signed, finding.deltas))}"
     part = f", part of {finding.part_of}" if finding.part_of else ""
-    rate = f"{plural(finding.per_call, finding.unit)} per call, {plural(finding.rounds, 'round')}"
+    rate = f"{plural(finding.per_call, finding.unit)} per call"
     return (
         f"<figure><figcaption><b>{_text(finding.quantity)}</b>{_text(part)}<br>"
         f'<span class="faint">{_text(rate)}</span></figcaption>'

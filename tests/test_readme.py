@@ -185,10 +185,23 @@ def test_every_file_is_run():
 
 def test_no_other_code_blocks():
     """Each block is a file, a console or a shell command: nothing else is shown untested."""
-    known = {"python", "ini", "console", "sh"}
+    known = {"python", "ini", "console", "sh", "yaml"}
     for page in PAGES:
         openings = re.findall(r"(?m)^```(.*)$", page.read_text(encoding="utf-8"))[::2]
         assert known >= {opening.partition(" ")[0] for opening in openings}
+
+
+def test_settings_of_ci_run_what_the_page_runs():
+    """Each command in a YAML block is one that the page runs in a console block too."""
+    for page in PAGES:
+        runs = {
+            command
+            for block in blocks(page, "yaml")
+            for command in re.findall(
+                r"(?m)^\s*(?:- )?run: (python -m (?:pytest|refleak).*)$", block.text
+            )
+        }
+        assert runs <= {call.command for call in CALLS if call.page == page}
 
 
 def test_first_screen_is_the_example():
