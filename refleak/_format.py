@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -109,3 +110,27 @@ def columns(rows: Iterable[Sequence[str]], align: Callable[[int, str, int], str]
     return [
         "  ".join(align(i, cell, widths[i]) for i, cell in enumerate(row)).rstrip() for row in table
     ]
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Cut *text* into lines, the second and later ones two columns narrower.
+
+    Parts with three spaces between them stay whole where a line has room for one.
+
+    >>> wrapped("a.py:12 in f   kept.append(self)   (64 B per call)", 30)
+    ['a.py:12 in f', 'kept.append(self)', '(64 B per call)']
+    """
+    lines: list[str] = []
+    for part in text.split("   "):
+        if lines and len(lines[-1]) + 3 + len(part) <= width - 2:
+            lines[-1] += f"   {part}"
+        else:
+            cut = textwrap.TextWrapper(
+                width,
+                initial_indent="  " if lines else "",
+                subsequent_indent="  ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            ).wrap(part)
+            lines += [line.removeprefix("  ") for line in cut]
+    return lines or [""]

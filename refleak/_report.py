@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from refleak._data import build, schema_of
-from refleak._format import at_most, columns, listing, plural, signed
+from refleak._format import at_most, columns, listing, plural, shorten, signed, wrapped
 from refleak._verdict import Finding, NotJudged, Resources, TypeChange
 
 if TYPE_CHECKING:
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 MOST_TYPES = 12
 """Rows of the type table shown in the text; the report's data hold all."""
+
+WIDEST_NAME = 56
+"""Characters of a type's name shown in the text's table; the report's data hold more."""
+
+COLUMNS = 80
+"""Width of the text."""
+
+LABEL = 13
+"""Columns for a label (``Held by``) and the space behind it."""
 
 MOST_DELTAS = 12
 """Deltas shown per quantity in the text."""
@@ -158,10 +167,12 @@ def _main(findings: Sequence[Finding]) -> Sequence[Finding]:
 def text_lines(report: Report, draw: Callable[[Sequence[int]], str] | None = None) -> list[str]:
     """Return the report as lines of text; *draw* makes a small picture of a quantity's deltas."""
     lines = [report.headline]
+    # What most people need to begin with is in the first lines.
     for section in (
         _delta_lines(report.findings, draw),
+        _labelled(_cause_rows(report)),
         _type_lines(report),
-        _explanation_lines(report),
+        _labelled(report.facts()),
     ):
         if section:
             lines += ["", *(f"  {line}" if line else "" for line in section)]
@@ -189,7 +200,7 @@ def _type_lines(report: Report) -> list[str]:
     if not report.findings or not report.types:
         return []
     rows = [
-        (change.name, signed(change.instances), signed(change.references))
+        (shorten(change.name, WIDEST_NAME), signed(change.instances), signed(change.references))
         for change in report.types
     ]
     total = (
@@ -198,10 +209,10 @@ def _type_lines(report: Report) -> list[str]:
         signed(sum(change.references for change in report.types)),
     )
     table = columns([("type/class", "insts", "refs"), *rows[:MOST_TYPES], total], _align)
-    head = f"{table[0]}    (change over {plural(report.run, 'measured round')})"
     rule = "-" * max(map(len, table))
     more = at_most(0, [row[0] for row in rows[MOST_TYPES:]])
-    return [head, rule, *table[1:-1], *more, rule, table[-1], *_difference(report)]
+    head = f"Change over {plural(report.run, 'measured round')}:"
+    return [head, table[0], rule, *table[1:-1], *more, rule, table[-1], *_difference(report)]
 
 
 def _align(column: int, text: str, width: int) -> str:
@@ -215,23 +226,28 @@ def _difference(report: Report) -> list[str]:
     if not references or sum(references[0].deltas) == total:
         return []
     grown = signed(sum(references[0].deltas))
-    return [f"(references grew by {grown}: the table cannot see those that only C code holds)"]
+    return [f"(references: {grown}; the table cannot see those that only C code holds)"]
 
 
-def _explanation_lines(report: Report) -> list[str]:
+def _cause_rows(report: Report) -> list[tuple[str, str]]:
+    """Return what stayed, who holds it and where it was allocated: labels and texts."""
     rows = [("Leaked", line) for entry in report.resources for line in entry.lines()]
     if report.diagnosis is not None and report.findings:
         rows += report.diagnosis.rows()
     if report.cycles is not None:
         rows += report.cycles.rows()
-    rows += report.facts()
-    return [f"{label:<13}{text}".rstrip() for label, text in _once_labelled(rows)]
+    return rows
 
 
-def _once_labelled(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Leave a label out where the row above has the same."""
+def _labelled(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Lay out labels and texts; a label is left out where the row above has the same."""
     above = ["", *(label for label, _ in rows)]
-    return [("" if label == above[at] else label, text) for at, (label, text) in enumerate(rows)]
+    lines = []
+    for at, (label, text) in enumerate(rows):
+        first, *others = wrapped(text, COLUMNS - LABEL - 2)
+        lines.append(f"{'' if label == above[at] else label:<{LABEL}}{first}".rstrip())
+        lines += [f"{'':<{LABEL}}  {other}" for other in others]
+    return lines
 
 
 def _memory_grows(report: Report) -> bool:

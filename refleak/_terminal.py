@@ -7,14 +7,14 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from refleak._report import Report, text_lines
+from refleak._report import LABEL, Report, text_lines
 
 BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 """Bars of eight heights."""
 
 RED, GREEN, BOLD, NORMAL = "\x1b[1;31m", "\x1b[1;32m", "\x1b[1m", "\x1b[0m"
 
-_LABEL = re.compile(r"^  ([A-Z][a-z]+(?: [a-z]+)*)(?=  )")
+_LABEL = re.compile(rf"^  (?=.{{{LABEL - 1}}} \S)([A-Z][a-z]+(?: [a-z]+)?)(?= )")
 
 
 def shown(report: Report, stream: Any) -> str:

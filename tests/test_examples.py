@@ -105,11 +105,16 @@ def run(name: str, *, path: Path | None = None) -> CompletedProcess[str]:
 def rows(report: str, label: str) -> list[str]:
     """Return the texts of a report's explanations under *label*, numbers of items left out."""
     found, current = [], ""
-    for line in report.splitlines():
+    for line in joined(report).splitlines():
         current = line[2:LABELS].strip() or current
         if current == label:
             found.append(without_counts(line[LABELS:]))
     return found
+
+
+def joined(report: str) -> str:
+    """Undo the wrapping of long lines."""
+    return re.sub(r"\n {17}(\S)", r"   \1", report)
 
 
 def without_counts(text: str) -> str:

@@ -29,6 +29,9 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
 DIFFERS = (
+    # Where a long line of a report is wrapped depends on the numbers in it.
+    (r"\n {17,}(?=\S)", " "),
+    (r"(?<=\S)   (?=\S)", " "),
     # A traceback's frames have paths, and markers below them from 3.11 on.
     (r"(?m)^(Traceback \(most recent call last\):\n)(?:  .*\n)+", r"\1  ...\n"),
     # How many blocks an object takes, and their size, is each build's own business, and
