@@ -147,6 +147,7 @@ def judge(
             recent = [*(Window(1, delta) for delta in deltas), *windows[1:]][-rule.windows :]
         if (
             steady(recent, rule)
+            and not _ebbed(windows, recent, rule)
             and all(_grew(window, rule, run, noise) for window in recent)
             and _outgrew(recent, drop([*deltas, *(window.growth for window in windows)]))
         ):
@@ -185,6 +186,16 @@ def decisive(windows: Sequence[Window], count: int) -> Sequence[Window]:
     if not windows[-1].even and len(before) == count and all(window.even for window in before):
         return before
     return windows[-count:]
+
+
+def _ebbed(windows: Sequence[Window], recent: Sequence[Window], rule: Rule) -> bool:
+    """Tell whether a last window that is not one of the decisive ones shows less growth than a leak.
+
+    It began where an even one ended, low, so that at its end there is at least what leaked in it.
+    """
+    last, decided = windows[-1], recent[-1]
+    expected = decided.rate * last.rounds * rule.steady
+    return last is not decided and last.growth + MAX_NOISE * rule.least < expected
 
 
 def _outgrew(windows: Sequence[Window], fall: float) -> bool:

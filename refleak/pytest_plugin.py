@@ -266,6 +266,7 @@ class LeaksPlugin:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self) -> Generator[None, Any, Any]:
         """Note that the call, and not merely a subtest, is at its end."""
+        __tracebackhide__ = True
         result = yield
         if self._subject is not None:
             self._subject.called = True

@@ -289,6 +289,16 @@ def test_a_release_in_a_short_window_is_no_evidence():
     assert 1 == settled_at([Window(4, 4), Window(4 * 2 * MAX_NOISE, -1)], COUNT, run=4)
 
 
+def test_a_last_window_cut_off_can_still_show_that_growth_ebbs():
+    """Blocks of a hypothesis test on 3.10: what was cut off grew too little for a leak."""
+    before = [Window(4, 41), Window(11, 152), Window(23, 118), Window(47, 186)]
+    blocks = RULES["blocks"]
+    cut = [*before, Window(19, 18, even=False)]
+    assert Verdict.SUSPICIOUS is judge(cut, blocks, run=4, exhausted=True)
+    leak = [*before, Window(19, 60, even=False)]
+    assert Verdict.LEAKING is judge(leak, blocks, run=4, exhausted=True)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_what_the_bounds_leave_is_judged(rule):
     """A leak is found even if the bounds allow no further round at all."""
