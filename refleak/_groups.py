@@ -367,6 +367,8 @@ class Groups:
         if id(type(top)) in rising:
             kind = type(top)  # a closure over the object itself would be found as its holder
             direct = [place for place in found if type(graph.objs[place]) is kind]
+            if not self._named([graph.objs[place] for place in direct]):
+                return  # replaced by each call; others of its type rise
         else:  # replaced by a larger one each call
             top = max((graph.objs[place] for place in places), key=lambda obj: items(obj) or 0)
             direct = [child for place in places for child in graph.children[place]]

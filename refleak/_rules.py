@@ -189,7 +189,7 @@ def decisive(windows: Sequence[Window], count: int) -> Sequence[Window]:
 
 
 def _ebbed(windows: Sequence[Window], recent: Sequence[Window], rule: Rule) -> bool:
-    """Tell whether a last window that is not one of the decisive ones shows less growth than a leak.
+    """Tell whether a last window that is no decisive one shows less growth than a leak would.
 
     It began where an even one ended, low, so that at its end there is at least what leaked in it.
     """

@@ -281,6 +281,40 @@ def test_letter(tmp_path):
     assert "type/class" not in run.out
 
 
+LEAKING_FIXTURE = """\
+    import pytest
+    saved = []
+    @pytest.fixture
+    def cart():
+        cart = [1]
+        yield cart
+        saved.append(cart)
+    def test_cart(cart):
+        pass
+"""
+
+
+def test_what_pytest_keeps_is_no_survivor(tmp_path):
+    """Lists that pytest replaces in each round are not told beside the lists that leak."""
+    run = Run(tmp_path, "-v", "-R", ":", test_it=LEAKING_FIXTURE)
+    held_by = [line for line in run.lines if "Held by" in line]
+    assert ["module test_it -> saved"] == [
+        line.split("Held by")[1].partition(" (")[0].strip() for line in held_by
+    ]
+    assert "_pytest" not in run.out.partition("leaks summary")[2]
+
+
+def test_the_failure_of_a_decorated_test_is_the_report(tmp_path):
+    """No line of the plugin stands above it."""
+    text = "from refleak import assert_no_leaks\n" + dedent(LEAK).replace(
+        "def test_leak", "@assert_no_leaks\ndef test_leak"
+    )
+    run = Run(tmp_path, test_it=text)
+    assert run.counts == {"failed": 1, "passed": 1}
+    assert "LeakError: test_leak leaked" in run.out
+    assert "pytest_plugin" not in run.out
+
+
 README = """\
     drops = []
     def test_leaky_faucet():
