@@ -105,10 +105,11 @@ def _refuse(form: str, subject: Any) -> None:
     if inspect.isclass(inner):
         if form == "assert_no_leaks" and _is_test_case(inner):
             return
+        check = "check" if form == "leak_check" else "find_leaks"
         raise TypeError(
             f"{form} cannot check the class {inner.__qualname__}, which is no unittest.TestCase; "
             f"decorate its test methods, or check a function that makes one: "
-            f"find_leaks(lambda: {inner.__name__}())"
+            f"{check}(lambda: {inner.__name__}())"
         )
     if not callable(inner):
         raise TypeError(f"{form} takes a function, not {show(inner)}; write {RIGHT_FORMS[form]}")

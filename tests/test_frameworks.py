@@ -5,9 +5,11 @@ Environments are made once, below REFLEAK_CACHE or the temporary directory, and 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from test_readme import blocks, write_files
 
 pytestmark = pytest.mark.frameworks
 
@@ -517,3 +520,45 @@ def test_pytest_remotedata(arguments, remote, tmp_path):
     found = outcomes(tmp_path)
     assert found["test_options"] == ["passed"], output
     assert found["test_leaks"] == ["leaked"], output
+
+
+# --- what the pages say ------------------------------------------------------------------------
+
+COMMANDS = {
+    "nose": "pynose",
+    "nose2": "nose2",
+    "zope.testrunner": "zope.testrunner",
+    "twisted.trial": "trial",
+    "django": "django",
+}
+"""The framework that a command runs, by the module it starts."""
+
+
+def lines_of(page):
+    """Return the lines of a page's shell block."""
+    (block,) = blocks(CHECKOUT / "docs" / page, "sh")
+    return block.text.splitlines()
+
+
+@pytest.mark.parametrize("line", lines_of("how-to/other-frameworks.md"))
+def test_the_commands_of_the_page_run_its_file(line, tmp_path):
+    """Each command passes the tests that the page shows."""
+    name, *arguments = shlex.split(line)
+    started = arguments[arguments.index("-m") + 1]
+    framework = next(each for each in FRAMEWORKS if each.name == COMMANDS[started])
+    write_files(CHECKOUT / "docs/how-to/other-frameworks.md", tmp_path, sys.maxsize)
+    source = (tmp_path / "test_sample.py").read_text(encoding="utf-8")
+    changed = dataclasses.replace(framework, command=tuple(arguments))
+    status, output = run(changed, tmp_path, source)
+    assert ("python", 0) == (name, status), output
+    found = re.search(framework.counts, output)
+    assert found is not None, output
+    assert source.count("def test_") - (not framework.methods) == int(found[1]), output
+
+
+def test_the_tutorials_installation(tmp_path):
+    """The tutorial's first commands make an environment with refleak and pytest in it."""
+    lines = [line.replace("PATH_OF_THE_CLONE", str(CHECKOUT)) for line in lines_of("tutorial.md")]
+    proof = 'python -c "import sys, refleak, pytest; print(sys.prefix)"'
+    script = "\n".join(["set -e", f"cd '{tmp_path}'", *lines, proof])
+    assert str(tmp_path / ".venv") == call(["bash", "-c", script]).splitlines()[-1]
