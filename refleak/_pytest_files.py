@@ -24,7 +24,7 @@ from refleak._results import (
     status_of,
 )
 
-FORMATS = ("html", "sarif")
+WRITTEN = ("html", "sarif")
 """The kinds of files with an option here; JUnit's XML is pytest's own."""
 
 

@@ -14,10 +14,9 @@ import pytest
 from refleak._api import find_leaks, switched_off
 from refleak._check import Check, raise_if_leaking
 from refleak._errors import LeakError
-from refleak._files import FORMATS as CONTENTS
-from refleak._files import check_path
+from refleak._files import FORMATS, check_path
 from refleak._plan import Plan, check_implementation, make_plan
-from refleak._pytest_files import FORMATS, SessionFiles, attach, found_in
+from refleak._pytest_files import WRITTEN, SessionFiles, attach, found_in
 from refleak._pytest_items import Repetition, Stop, Subject, came_through, quiet
 from refleak._report import Report
 from refleak._terminal import progress_text
@@ -55,8 +54,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--leaks-fail", action="store_true", dest="leaks_fail", help="exit with 1 if a test leaks"
     )
-    for name in FORMATS:
-        group.addoption(f"--leaks-{name}", metavar="FILE", help=f"write to FILE {CONTENTS[name]}")
+    for name in WRITTEN:
+        group.addoption(f"--leaks-{name}", metavar="FILE", help=f"write to FILE {FORMATS[name]}")
     group.addoption(
         "--leaks-github",
         action="store_true",
@@ -123,7 +122,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _paths(config: pytest.Config) -> dict[str, str | None]:
     """Return the files to write; raise UsageError where one cannot be."""
-    paths = {name: config.getoption(f"leaks_{name}") for name in FORMATS}
+    paths = {name: config.getoption(f"leaks_{name}") for name in WRITTEN}
     for name, path in paths.items():
         try:
             check_path(path or "file")

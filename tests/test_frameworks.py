@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import re
 import shlex
@@ -440,7 +441,7 @@ PLUGINS = Framework(
     "pytest-plugins",
     "pytest pytest-xdist pytest-cov pytest-rerunfailures pytest-timeout pytest-sugar "
     "pytest-asyncio anyio",
-    ("-m", "pytest", "-R3:2", "--junitxml=junit.xml", "{name}.py"),
+    ("-m", "pytest", "-R3:2", "--junitxml=junit.xml", "--leaks-sarif=leaks.sarif", "{name}.py"),
     "",
     "",
     installed=True,
@@ -477,6 +478,8 @@ def test_pytest_plugins_for_all_tests(arguments, tmp_path):
     assert outcomes(tmp_path) == promised(COMMON), output
     assert "test_sample.py::test_leaks: leaked references: [2, 2]" in output
     assert output.count(": leaked ") == 1, output
+    (log,) = json.loads((tmp_path / "leaks.sarif").read_text(encoding="utf-8"))["runs"]
+    assert [output.count(": leaked ")] == [len(log["results"])]
 
 
 def test_pytest_plugins_for_some_tests(tmp_path):
