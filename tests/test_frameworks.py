@@ -479,7 +479,7 @@ def test_pytest_plugins_for_all_tests(arguments, tmp_path):
     assert "test_sample.py::test_leaks: leaked references: [2, 2]" in output
     assert output.count(": leaked ") == 1, output
     (log,) = json.loads((tmp_path / "leaks.sarif").read_text(encoding="utf-8"))["runs"]
-    assert [output.count(": leaked ")] == [len(log["results"])]
+    assert output.count(": leaked ") == len(log["results"])
 
 
 def test_pytest_plugins_for_some_tests(tmp_path):
