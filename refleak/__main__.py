@@ -119,7 +119,8 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAMES",
         help="quantities to judge beside the default ones, with commas between: a name adds one, "
-        '-name leaves it out, -all,references judges that alone (write --probes="-all,..."); '
+        "-name leaves it out, -all,references judges that alone (with =, since it begins with -: "
+        "--probes=-threads); "
         "`doctor` lists the names",
     )
     parser.add_argument(
@@ -159,7 +160,9 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         return USAGE
     seconds = time.monotonic() - began
     tell(report, options.json)
-    tell_others([result_of(report, seconds=seconds)], options)
+    module = options.target.partition(":")[0]
+    if not tell_others([result_of(report, seconds=seconds, module=module)], options):
+        return USAGE
     return LEAK if report.leaking else CLEAN
 
 
@@ -172,7 +175,8 @@ def find(target: str) -> Callable[[], Any]:
     try:
         found: Any = importlib.import_module(module_name)
     except ImportError as error:
-        raise ValueError(f"cannot import {module_name!r}: {error}") from error
+        hint = f"; write {module_name[:-3]}:{path}" if module_name.endswith(".py") else ""
+        raise ValueError(f"cannot import {module_name!r}: {error}{hint}") from error
     for name in path.split("."):
         try:
             found = getattr(found, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -83,10 +84,12 @@ class Check:
 
     def _pipeline(self) -> Generator[None, None, None]:
         probes, not_judged = available(self.plan.probes)
+        began = time.monotonic()
         evidence = yield from run_rounds(self.plan, probes, self._progress)
+        seconds = (time.monotonic() - began) / evidence.rounds
         findings = find(self.plan, probes, evidence, not_judged)
         before = self._described(probes, findings)
-        diagnosis = yield from self._diagnosis(findings)
+        diagnosis = yield from self._diagnosis(findings, seconds)
         resources = new_resources(before, self._described(probes, findings))
         cycles = yield from self._cycles(findings)
         self.report = self._report(
@@ -113,16 +116,25 @@ class Check:
             if probe.name in names and isinstance(probe, Describing)
         }
 
-    def _diagnosis(self, findings: Findings) -> Generator[None, None, Diagnosis | None]:
-        """Look for what leaks: only once a leak is certain, in rounds of its own."""
+    def _diagnosis(
+        self, findings: Findings, seconds: float
+    ) -> Generator[None, None, Diagnosis | None]:
+        """Look for what leaks: only once a leak is certain, in rounds of its own.
+
+        seconds: what one call takes. The limit leaves time for all calls of slow code.
+        """
         held = [each for each in findings.leaking if each.quantity != "cycles"]
         if not held or not (self.plan.diagnose or self.plan.ignore):
             return None
-        from refleak._diagnosis import diagnose
+        from refleak._diagnosis import MAX_SECONDS, MOST_PERIODS, diagnose
 
         return (
             yield from diagnose(
-                settle=rest, period=self.plan.run, own=(self, self.plan), ignored=self._ignored
+                settle=rest,
+                period=self.plan.run,
+                max_seconds=max(MAX_SECONDS, 2 * MOST_PERIODS * self.plan.run * seconds),
+                own=(self, self.plan),
+                ignored=self._ignored,
             )
         )
 

@@ -14,7 +14,7 @@ from refleak._format import listing
 from refleak._groups import MAX_GROUPS, Calls, Groups, Survivors, gained_items
 from refleak._holders import Filling, Hidden, Search, Unaccounted
 from refleak._native import Suspects
-from refleak._origins import Origin
+from refleak._origins import Line, Origin
 from refleak._survivors import MAX_NEWCOMERS, Baseline, Grown, Population, population
 
 BATCHES = 2
@@ -22,6 +22,9 @@ BATCHES = 2
 
 TRACED = 3
 """Periods traced, at least, after the first traced one, which may fill what is replaced later."""
+
+MOST_PERIODS = BATCHES + 1 + TRACED
+"""Periods in all, where a period is long enough for the least number of rounds."""
 
 MAX_SECONDS = 10.0
 """Default limit of a diagnosis: of its processor time, and what its calls wait."""
@@ -57,7 +60,9 @@ class Diagnosis:
             rows += _origin_rows(found.origins[:1])
         rows += _origin_rows(self._other_origins())
         if self.more:
-            rows.append(("Held by", f"... and {self.more:,} more"))
+            told = self.survivors or self.unaccounted
+            left_out = f"... and {self.more:,} more" if told else "not found in the time there was"
+            rows.append(("Held by", left_out))
         rows += [("Note", str(filling)) for filling in self.filling]
         rows += [("Note", note) for note in self.notes]
         return rows
@@ -65,6 +70,11 @@ class Diagnosis:
     def all_origins(self) -> list[Origin]:
         """Return where survivors were allocated, the largest group's first, and what else stays."""
         return [*self._told_origins(), *self._other_origins()]
+
+    def place(self) -> Line | None:
+        """Return the user's line that made most of what stays, if it was a user's."""
+        lines = [origin.lines[0] for origin in self.all_origins()]
+        return next((line for line in lines if _origins.is_users(line.path)), None)
 
     def _told_origins(self) -> list[Origin]:
         groups: list[Survivors | Unaccounted] = [*self.survivors, *self.unaccounted]

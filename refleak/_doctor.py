@@ -146,6 +146,8 @@ SOURCES = {
     "asyncio tasks": "tasks of this thread's event loop that are not done",
     "native heap": "glibc's mallinfo2()" if sys.platform == "linux" else "psutil's heap_info()",
     "anonymous mappings": "memory mapped by mmap directly",
+    "uncollectable objects": "what the collector cannot free: gc.get_stats()",
+    "cycles": "garbage that only the collector frees: gc.get_stats()",
     "temporary files": "this user's files in the temporary directory",
 }
 """Where the numbers come from, by quantity."""

@@ -21,8 +21,12 @@ FORMATS = {
 def check_path(path: str) -> str:
     """Return *path*; raise ValueError if no file can be written there."""
     folder = os.path.dirname(path) or os.curdir
-    if os.path.isdir(path) or not os.path.isdir(folder):
-        raise ValueError(f"{path!r} is no file in an existing folder")
+    if not os.path.isdir(folder):
+        raise ValueError(f"{path!r}: there is no folder {folder!r}")
+    if os.path.isdir(path):
+        raise ValueError(f"{path!r} is a folder, not a file")
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        raise ValueError(f"{path!r} cannot be written: no permission")
     return path
 
 
@@ -35,7 +39,7 @@ def add_file_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
     parser.add_argument(
         "--github",
         action="store_true",
-        help="under GitHub Actions: also mark the line that allocated each leak",
+        help="also print annotations for GitHub Actions, on the line that allocated each leak",
     )
 
 
@@ -46,21 +50,33 @@ def _path(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def tell_others(results: Sequence[Result], options: argparse.Namespace) -> None:
-    """Write what the options of :func:`add_file_options` ask for."""
-    write_files(results, {name: getattr(options, name) for name in FORMATS})
+def tell_others(results: Sequence[Result], options: argparse.Namespace) -> bool:
+    """Write what the options of :func:`add_file_options` ask for; tell whether all was written."""
     if options.github:
-        for _, report in leaking(results):
-            sys.stdout.write(f"{annotation(report)}\n")
+        for result, report in leaking(results):
+            sys.stdout.write(f"{annotation(report, result.file)}\n")
+    failed = write_files(results, {name: getattr(options, name) for name in FORMATS})
+    for reason in failed:
+        sys.stderr.write(f"{reason}\n")
+    return not failed
 
 
-def write_files(results: Sequence[Result], paths: Mapping[str, str | None]) -> None:
-    """Write the files asked for: *paths* by the names of :data:`FORMATS`, None where not wanted."""
+def write_files(results: Sequence[Result], paths: Mapping[str, str | None]) -> list[str]:
+    """Write the files asked for: *paths* by the names of :data:`FORMATS`, None where not wanted.
+
+    Return what could not be written, and why.
+    """
+    failed = []
     for name, path in paths.items():
         if path is not None:
-            # A lone surrogate in a name must not cost the file.
-            with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(_text(name, results))
+            text = _text(name, results)
+            try:
+                # A lone surrogate in a name must not cost the file.
+                with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+                    file.write(text)
+            except OSError as error:
+                failed.append(f"cannot write {path!r}: {error.strerror}")
+    return failed
 
 
 def _text(name: str, results: Sequence[Result]) -> str:

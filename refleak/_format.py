@@ -36,7 +36,7 @@ def type_name(cls: type) -> str:
     The getters of ``type`` itself are called: ``cls.__module__`` could be a metaclass's property.
     """
     module, name = _text(_MODULE, cls), _text(_QUALNAME, cls)
-    if name is None:
+    if not name:
         return "<unnamed type>"
     if module is None or module == "builtins":
         return shorten(name)

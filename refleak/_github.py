@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from refleak._report import Report
 
 
-def annotation(report: Report) -> str:
-    """Return the line to print for a leak, an error; for one that is known, a warning."""
+def annotation(report: Report, file: str = "") -> str:
+    """Return the line to print for a leak, an error; for one that is known, a warning.
+
+    file: where the code that was checked stands, for a leak that no line of the user's made.
+    """
     level = "error" if report.known_leak is None else "warning"
-    place = {}
-    origins = report.diagnosis.all_origins() if report.diagnosis is not None else []
-    if origins:
-        line = origins[0].lines[0]
+    place = {"file": shown_path(file)} if file else {}
+    line = report.diagnosis.place() if report.diagnosis is not None else None
+    if line is not None:
         place = {"file": shown_path(line.path), "line": str(line.number)}
     properties = {**place, "title": f"leak in {report.subject}"}
     given = ",".join(f"{name}={_property(value)}" for name, value in properties.items())

@@ -60,6 +60,7 @@ th[aria-sort=descending] button::after { content: " \\2193"; }
 code, pre, .box { font-family: ui-monospace, monospace; font-size: .86rem; unicode-bidi: isolate; }
 pre { margin: .3rem 0; padding: .6rem .8rem; background: var(--card); border-radius: 6px;
   overflow-x: auto; }
+.name { min-width: 14rem; } .status { white-space: nowrap; overflow-wrap: normal; }
 .leaked, .failed, .error { color: var(--bad); font-weight: 600; } .passed { color: var(--good); }
 .plots { display: flex; flex-wrap: wrap; gap: 1rem; }
 figure { width: 17rem; margin: 0; padding: .6rem .8rem; background: var(--card);
@@ -182,8 +183,8 @@ def _overview_row(result: Result, number: int | None) -> list[str]:
     growth = result.report.growth if result.report else ""
     kind = result.status.replace(" ", "-")
     return [
-        f"<td><code>{name}</code></td>",
-        f'<td class="{_text(kind)}">{_text(result.status)}</td>',
+        f'<td class="name"><code>{name}</code></td>',
+        f'<td class="status {_text(kind)}">{_text(result.status)}</td>',
         f"<td>{_text(growth or last_line(result.text))}</td>",
         _number(result.seconds, f"{result.seconds:.2f}"),
     ]
@@ -215,15 +216,16 @@ def _section(number: int, report: Report, *, alone: bool) -> str:
     head = "" if alone else f"<h2>{_text(report.headline)}</h2>"
     parts = [f'<section id="leak-{number}">{head}']
     if report.findings:
-        plots = "".join(map(_plot, report.findings))
+        main = [each for each in report.findings if each.part_of is None]
+        plots = "".join(map(_plot, main))
         parts.append(f'<h3>Growth</h3><div class="plots">{plots}</div>')
     if diagnosis is not None and report.findings:
         if diagnosis.survivors or diagnosis.unaccounted:
             parts.append("<h3>Held by</h3>")
-        parts += map(_graph, diagnosis.survivors)
-        parts += [f'<p class="box">{_text(each, 2000)}</p>' for each in diagnosis.unaccounted]
-        if diagnosis.more:
-            parts.append(f"<p>... and {diagnosis.more:,} more</p>")
+            parts += map(_graph, diagnosis.survivors)
+            parts += [f'<p class="box">{_text(each, 2000)}</p>' for each in diagnosis.unaccounted]
+            if diagnosis.more:
+                parts.append(f"<p>... and {diagnosis.more:,} more</p>")
         origins = diagnosis.all_origins()
         if origins:
             parts.append("<h3>Allocated at</h3>")
@@ -255,10 +257,9 @@ def _plot(finding: Finding) -> str:
     line = " ".join(f"{x},{y}" for x, y in places)
     zero = places[0][1]
     said = f"{finding.quantity}: {' '.join(map(signed, finding.deltas))}"
-    part = f", part of {finding.part_of}" if finding.part_of else ""
     rate = f"{plural(finding.per_call, finding.unit)} per call"
     return (
-        f"<figure><figcaption><b>{_text(finding.quantity)}</b>{_text(part)}<br>"
+        f"<figure><figcaption><b>{_text(finding.quantity)}</b><br>"
         f'<span class="faint">{_text(rate)}</span></figcaption>'
         f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{_text(said)}">'
         f'<path class="axis" d="M{MARGIN} {zero}H{WIDTH - MARGIN}"/>'

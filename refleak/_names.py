@@ -75,7 +75,7 @@ def is_a(obj: object, base: type) -> bool:
 def base_name(cls: type) -> str:
     """Name *cls* without its module."""
     name = _QUALNAME.__get__(cls)
-    return shorten(name) if type(name) is str else "<unnamed type>"
+    return shorten(name) if type(name) is str and name else "<unnamed type>"
 
 
 def module_of(cls: type) -> str:

@@ -33,6 +33,11 @@ def attach(report: pytest.TestReport, found: Report) -> None:
     vars(report)["refleak_found"] = found.to_json()
 
 
+def attach_seconds(report: pytest.TestReport, seconds: float) -> None:
+    """Keep how long a check took; the report's own duration is that of the first run."""
+    vars(report)["refleak_seconds"] = seconds
+
+
 def found_in(report: object) -> Report | None:
     """Return what :func:`attach` kept."""
     text = getattr(report, "refleak_found", None)
@@ -46,26 +51,32 @@ class SessionFiles:
         self._paths = paths
         self._github = github
         self._results: dict[str, Result] = {}
+        self._failed: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note a phase of a test; a failure stays whatever comes after it."""
         before = self._results.get(report.nodeid)
-        seconds = report.duration + (before.seconds if before else 0.0)
+        seconds = report.duration + getattr(report, "refleak_seconds", 0.0)
+        seconds += before.seconds if before else 0.0
         if report.when == "call" or not report.passed:
             now = _result(report, seconds)
             keep = before is not None and before.status in (FAILED, ERROR)
             self._results[report.nodeid] = before if before is not None and keep else now
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the files."""
-        write_files(list(self._results.values()), self._paths)
+        self._failed = write_files(list(self._results.values()), self._paths)
+        if self._failed:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Print the annotations."""
+        """Print the annotations, and what could not be written."""
         if self._github:
-            for _, found in leaking(list(self._results.values())):
-                terminalreporter.write_line(annotation(found))
+            for result, found in leaking(list(self._results.values())):
+                terminalreporter.write_line(annotation(found, result.file))
+        for reason in self._failed:
+            terminalreporter.write_line(reason, red=True)
 
 
 def _result(report: pytest.TestReport, seconds: float) -> Result:

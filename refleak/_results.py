@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -36,10 +37,12 @@ class Result:
     file: str = ""
 
 
-def result_of(report: Report, *, seconds: float = 0.0) -> Result:
-    """Return the result of a check that stands for itself."""
+def result_of(report: Report, *, seconds: float = 0.0, module: str = "") -> Result:
+    """Return the result of a check that stands for itself; *module* is where its subject is."""
     text = "" if report.judged else ", ".join(each.reason for each in report.not_judged)
-    return Result(report.subject, status_of(report), seconds, report, text)
+    name = f"{module}.{report.subject}" if module else report.subject
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    return Result(name, status_of(report), seconds, report, text, file)
 
 
 def status_of(report: Report) -> str:

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from refleak._origins import Line, shown_path
+from refleak._origins import shown_path
 from refleak._results import Result, leaking
 
 if TYPE_CHECKING:
@@ -59,29 +59,23 @@ def _rule_id(name: str) -> str:
 
 
 def _result(result: Result, report: Report, rule: int) -> Json:
-    origins = report.diagnosis.all_origins() if report.diagnosis is not None else []
-    places: list[Json] = [_place(origin.lines[0]) for origin in origins]
-    if not places and result.file:
-        places = [{"physicalLocation": {"artifactLocation": _file(result.file)}}]
+    line = report.diagnosis.place() if report.diagnosis is not None else None
+    place: Json = {}
+    if line is not None:
+        region = {"startLine": line.number}
+        place = {"physicalLocation": {"artifactLocation": _file(line.path), "region": region}}
+    elif result.file:
+        place = {"physicalLocation": {"artifactLocation": _file(result.file)}}
     name = [{"fullyQualifiedName": result.name, "kind": "function"}]
-    first = places[0] if places else {}
-    made: Json = {
+    return {
         "ruleId": _rule_id(_quantity(report)),
         "ruleIndex": rule,
         "level": "warning" if report.known_leak else "error",
         "message": {"text": report.brief},
-        "locations": [{**first, "logicalLocations": name}],
+        "locations": [{**place, "logicalLocations": name}],
         "partialFingerprints": {"leak/v1": _fingerprint(result, report)},
         "properties": {each.quantity: list(each.deltas) for each in report.findings},
     }
-    if places[1:]:
-        made["relatedLocations"] = places[1:]
-    return made
-
-
-def _place(line: Line) -> Json:
-    region = {"startLine": line.number}
-    return {"physicalLocation": {"artifactLocation": _file(line.path), "region": region}}
 
 
 def _file(path: str) -> Json:

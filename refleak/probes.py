@@ -76,8 +76,11 @@ class Gauge:
         """Return None: a gauge can always be read."""
 
     def read(self) -> int:
-        """Return what the function returns."""
-        return self._read()
+        """Return what the function returns; raise TypeError if that is no integer."""
+        level = self._read()
+        if not isinstance(level, int):
+            raise TypeError(f"Gauge {self.name!r}: read() must return an int, not {level!r:.80}")
+        return level
 
 
 class _HeapPass:
@@ -223,7 +226,7 @@ class Cycles:
 
 
 class Uncollectable(Cycles):
-    """Objects in cycles that the collector could not free and put in ``gc.garbage``."""
+    """Objects that the collector could not free and put in ``gc.garbage``."""
 
     name = "uncollectable objects"
     unit = "uncollectable object"

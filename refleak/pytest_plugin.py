@@ -16,7 +16,7 @@ from refleak._check import Check, raise_if_leaking
 from refleak._errors import LeakError
 from refleak._files import FORMATS, check_path
 from refleak._plan import Plan, check_implementation, make_plan
-from refleak._pytest_files import WRITTEN, SessionFiles, attach, found_in
+from refleak._pytest_files import WRITTEN, SessionFiles, attach, attach_seconds, found_in
 from refleak._pytest_items import Repetition, Stop, Subject, came_through, quiet
 from refleak._report import Report
 from refleak._terminal import progress_text
@@ -59,7 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--leaks-github",
         action="store_true",
-        help="under GitHub Actions: mark the line that allocated each leak",
+        help="print annotations for GitHub Actions, on the line that allocated each leak",
     )
     parser.addini("leaks_stab", "runs to warm up under -R", default=str(STAB))
     parser.addini("leaks_run", "measured runs under -R", default=str(RUN))
@@ -151,7 +151,10 @@ def _counts(config: pytest.Config) -> tuple[int, int]:
 
 def _count(name: str, value: str) -> int:
     if not re.fullmatch(r"\s*0*[1-9]\d*\s*", str(value)):
-        raise pytest.UsageError(f"{name} must be a number from 1 up, not {value!r}")
+        raise pytest.UsageError(
+            f"{name} (the setting, or in -R/--leaks STAB:RUN) must be a number from 1 up, "
+            f"not {value!r}"
+        )
     return int(value)
 
 
@@ -309,16 +312,19 @@ class LeaksPlugin:
         item, plan = subject.item, self._plan
         assert plan is not None
         check = Check(plan, item.nodeid, self._sign)
+        began = time.monotonic()
         stop = self._repeat(subject, check)
         if stop is not None:
             return self._stopped(item, call, report, stop)
         assert check.report is not None
+        seconds = time.monotonic() - began
         if asserted(item) is not None:
             report = self._failed(item, call, report, _raised(item, check.report, plan))
             if check.report.leaking:  # a known leak fails nothing
                 attach(report, check.report)
-            return report
-        _add_verdict(item, report, check.report)
+        else:
+            _add_verdict(item, report, check.report)
+        attach_seconds(report, seconds)
         return report
 
     def _repeat(self, subject: Subject, check: Check) -> Stop | None:

@@ -276,7 +276,8 @@ class LeakResult(unittest.TextTestResult):
         self, test: unittest.TestCase, status: str, text: str = "", report: Report | None = None
     ) -> None:
         seconds = time.monotonic() - self._began
-        self.results.append(Result(test.id(), status, seconds, report, text))
+        file = getattr(sys.modules.get(type(test).__module__), "__file__", None) or ""
+        self.results.append(Result(test.id(), status, seconds, report, text, file))
 
     def addLeak(self, test: unittest.TestCase, report: Report) -> None:
         """Note that *test* passed, and leaked."""
@@ -310,7 +311,8 @@ def check_each_test(program: Program) -> int:
     if result.leaked:
         result.stream.writeln(f"LEAKED ({len(result.leaked)} of {result.testsRun} tests)")
         result.stream.flush()
-    tell_others(result.results, program.options())
+    if not tell_others(result.results, program.options()):
+        return EXIT_USAGE
     return exit_status(
         failed=not result.wasSuccessful(), ran=ran_any(result), leaked=bool(result.leaked)
     )
@@ -374,8 +376,8 @@ def check_suite(program: Program, count: int) -> int:
         if suite.over:
             break
     suite.tell(check.report)
-    if check.report is not None:
-        tell_others([result_of(check.report)], program.options())
+    if check.report is not None and not tell_others([result_of(check.report)], program.options()):
+        return EXIT_USAGE
     leaked = check.report is not None and check.report.leaking
     return exit_status(failed=suite.failed, ran=suite.ran, leaked=leaked)
 

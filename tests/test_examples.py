@@ -108,13 +108,13 @@ def rows(report: str, label: str) -> list[str]:
     for line in joined(report).splitlines():
         current = line[2:LABELS].strip() or current
         if current == label:
-            found.append(without_counts(line[LABELS:]))
+            found.append(" ".join(without_counts(line[LABELS:]).split()))
     return found
 
 
 def joined(report: str) -> str:
     """Undo the wrapping of long lines."""
-    return re.sub(r"\n {17}(\S)", r"   \1", report)
+    return re.sub(r"\n {17}(?=\S)", " ", report)
 
 
 def without_counts(text: str) -> str:
@@ -175,7 +175,7 @@ def test_leak(name):
     assert set(leak.grows) <= growing(report), report
     assert any(row.startswith(leak.held_by) for row in rows(report, "Held by")), report
     if leak.line:
-        place = f"examples/{name}:{number_of(name, leak.line)} in {leak.function}   {leak.line}"
+        place = f"examples/{name}:{number_of(name, leak.line)} in {leak.function} {leak.line}"
         assert any(row.startswith(place) for row in rows(report, "Allocated at")), report
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import html.parser
 import itertools
 import json
+import os
 import textwrap
 from xml.etree import ElementTree as ET
 
@@ -107,8 +108,6 @@ def test_a_page_of_one_report_says_all_of_it():
     for text in (
         "test_it leaked 4 references per call",
         "4 references per call",
-        "native heap",
-        ", part of references",
         "module app",
         '_subscribers["tick"]',
         "list, 9 -> 13 items, +1 per call",
@@ -123,9 +122,10 @@ def test_a_page_of_one_report_says_all_of_it():
 
 def test_the_growth_is_drawn_per_quantity():
     """Each plot has a point for the beginning and each measured round, and says its numbers."""
-    shown = Reader(leak().to_html())
+    threads = Finding("threads", "thread", (0, 1, 0, 2), 0.75, 60)
+    shown = Reader(leak(findings=(REFERENCES, HEAP, threads)).to_html())
     labels = [attrs["aria-label"] for tag, attrs in shown.tags if tag == "svg"]
-    assert ["references: +4 +4 +4 +4", "native heap: 0 +32 0 +64"] == labels
+    assert ["references: +4 +4 +4 +4", "threads: 0 +1 0 +2"] == labels
     assert 2 * 5 == sum(tag == "circle" for tag, _ in shown.tags)
     heights = [
         [float(point.split(",")[1]) for point in attrs["points"].split()]
@@ -210,7 +210,7 @@ def hostile(text):
         stab=5,
         run=4,
         rounds=9,
-        findings=(Finding(text, text, (1, 1, 1, 1), 1.0, 20, part_of=text), REFERENCES),
+        findings=(Finding(text, text, (1, 1, 1, 1), 1.0, 20), REFERENCES),
         types=(TypeChange(text, 1, 1),),
         notes=(text,),
         not_judged=(NotJudged(text, text),),
@@ -344,6 +344,9 @@ SUBJECTS = """
     def leaking():
         kept.append(Widget())
 
+    def clean():
+        Widget()
+
     class TestKeeper(unittest.TestCase):
         def test_keep(self):
             kept.append(Widget())
@@ -423,7 +426,7 @@ def test_unittest_writes_every_kind(folder):
     arguments = ["-R", "2:2", "--github", *options, "test_subjects"]
     ran = started(folder, "-m", "refleak", "unittest", *arguments)
     assert 1 == ran.returncode, ran.stderr
-    assert "\n::error file=test_subjects.py,line=14," in f"\n{ran.stdout}"
+    assert "\n::error file=test_subjects.py,line=17," in f"\n{ran.stdout}"
     assert EXPECTED == statuses(folder / "out.html")
     assert 1 == len(json.loads((folder / "out.sarif").read_text())["runs"][0]["results"])
     suite = ET.parse(folder / "out.junit").getroot()[0]
@@ -446,7 +449,7 @@ def test_pytest_writes_pages_and_sarif(folder):
     assert EXPECTED == statuses(folder / "out.html")
     (result,) = json.loads((folder / "out.sarif").read_text())["runs"][0]["results"]
     place = result["locations"][0]["physicalLocation"]
-    assert ("test_subjects.py", 14) == (
+    assert ("test_subjects.py", 17) == (
         place["artifactLocation"]["uri"],
         place["region"]["startLine"],
     )
@@ -455,12 +458,59 @@ def test_pytest_writes_pages_and_sarif(folder):
 @pytest.mark.parametrize("path", ["missing/out.html", "."])
 def test_a_path_that_cannot_be_written_is_refused_at_once(folder, path):
     """Each door says so before it runs anything, with the option and the path."""
-    with pytest.raises(ValueError, match="no file in an existing folder"):
+    with pytest.raises(ValueError, match=r"there is no folder|is a folder"):
         check_path(str(folder / path))
     front = started(folder, "-m", "refleak", "run", "test_subjects:leaking", f"--html={path}")
     assert (2, True) == (front.returncode, "--html" in front.stderr and repr(path) in front.stderr)
     ran = started(folder, "-m", "pytest", "-p", "leaks", f"--leaks-html={path}")
     assert (4, True) == (ran.returncode, f"--leaks-html: {path!r}" in ran.stderr)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
+def test_a_file_that_cannot_be_written_is_no_leak(folder):
+    """What fails in the end is said, with a status of its own; nothing else is lost."""
+    front = started(folder, "-m", "refleak", "run", "test_subjects:clean", "--html=/dev/full")
+    message = "cannot write '/dev/full': No space left on device"
+    assert (2, f"{message}\n") == (front.returncode, front.stderr)
+    assert "clean does not leak" in front.stdout
+    arguments = ["-R", "2:2", "--junit=/dev/full", "test_subjects.TestKeeper.test_drop"]
+    ran = started(folder, "-m", "refleak", "unittest", *arguments)
+    assert (2, True) == (ran.returncode, message in ran.stderr)
+    options = ["--leaks-sarif=/dev/full", "-k", "keep", "-p", "no:cacheprovider"]
+    ran = started(folder, "-m", "pytest", "-p", "leaks", "-R", "2:2", *options, "test_subjects.py")
+    assert (4, True) == (ran.returncode, message in ran.stdout)
+    assert "leaks summary" in ran.stdout
+
+
+def test_the_place_is_the_users(folder):
+    """Of what the runner made, the test's file is the place, and no file of Python's."""
+    text = """
+        import unittest
+        kept = []
+        class TestKept(unittest.TestCase):
+            def setUp(self):
+                kept.append(self)
+            def test_it(self):
+                pass
+    """
+    (folder / "test_kept.py").write_text(textwrap.dedent(text), encoding="utf-8")
+    ran = started(folder, "-m", "refleak", "unittest", "-R", "2:2", "--github", "test_kept")
+    assert 3 == ran.returncode, ran.stderr
+    assert ran.stdout.startswith("::error file=test_kept.py,title=leak in TestKept.test_it::")
+
+
+def test_the_time_of_a_check_is_the_tests(folder):
+    """The seconds that the page of a pytest session shows are those of all rounds."""
+    (folder / "test_slow.py").write_text(
+        "import time\ndef test_slow(): time.sleep(0.05)\ndef test_skip(): __import__('pytest').skip()"
+    )
+    options = ["--leaks-html=out.html", "-p", "no:cacheprovider"]
+    started(folder, "-m", "pytest", "-p", "leaks", "-R", "3:2", *options, "test_slow.py")
+    page_ = Reader((folder / "out.html").read_text("utf-8"))
+    (seconds, _) = [
+        float(a["data-value"]) for tag, a in page_.tags if tag == "td" and "data-value" in a
+    ]
+    assert seconds > 6 * 0.05
 
 
 def test_a_real_leak_makes_every_kind(tmp_path):

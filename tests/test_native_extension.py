@@ -92,28 +92,37 @@ from native import building
 from refleak import find_leaks
 
 native = building.build(Path(sys.argv[2]))
-report = find_leaks(lambda: native.thread(True, False), max_rounds=60, diagnose=False)
-print(*[finding.quantity for finding in report.findings], sep=",", flush=True)
+report = {}
+for found in report.findings:
+    print(found.quantity, found.per_call, sep=": ", flush=True)
 os._exit(0)
 """
 
 
-def test_a_lost_thread_is_found(native):
-    """A native thread that Python does not know and nobody ends is found, as a thread.
-
-    In its own process, which leaves without waiting for the threads.
-    """
+def _found_in_its_own_process(native, check):
+    """Return the findings of *check*, an expression, in a process that waits for no thread."""
     folders = [str(Path(__file__).parent), str(Path(native.__file__).parent)]
-    ran = python("-c", _IN_ITS_OWN_PROCESS, *folders)
-    assert "threads" in ran.stdout.strip().split(","), ran.stderr
+    ran = python("-c", _IN_ITS_OWN_PROCESS.replace("{}", check), *folders)
+    assert not ran.stderr
+    return ran.stdout.splitlines()
+
+
+def test_a_lost_thread_is_found(native):
+    """A native thread that Python does not know and nobody ends is found, as a thread."""
+    check = "find_leaks(lambda: native.thread(True, False), max_rounds=60, diagnose=False)"
+    assert "threads: 1.0" in _found_in_its_own_process(native, check)
 
 
 @heap
 def test_a_lost_chunk_is_told_to_the_byte(native):
-    """The report says how many bytes of the native heap are lost per call: malloc's chunk."""
-    call = _calling(native.malloc, leak=True, fail=False)
-    report = find_leaks(call, diagnose=False, probes=["-all", "native heap"])
-    assert [80] == [finding.per_call for finding in report.findings]
+    """The report says how many bytes of the native heap are lost per call: malloc's chunk.
+
+    Told in a process of its own, once no free chunk of that size is left that could serve.
+    """
+    only = "diagnose=False, probes=['-all', 'native heap']"
+    used_up = "[native.malloc(True, False) for _ in range(10_000)]"
+    check = f"{used_up} and find_leaks(lambda: native.malloc(True, False), {only})"
+    assert ["native heap: 80.0"] == _found_in_its_own_process(native, check)
 
 
 @pytest.mark.slow

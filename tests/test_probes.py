@@ -173,6 +173,13 @@ def test_wrong_gauges_are_refused(message, arguments):
         Gauge(name, read, **({"unit": unit[0]} if unit else {}))
 
 
+def test_a_gauge_that_returns_no_number_is_named():
+    """What the function returns is shown, and which gauge it is."""
+    for level in ("many", None, 1.5):
+        with pytest.raises(TypeError, match=f"Gauge 'pool': .* must return an int, not {level!r}"):
+            find_leaks(lambda: None, probes=["-all", Gauge("pool", lambda level=level: level)])
+
+
 def test_a_growing_gauge_is_reported_like_any_other():
     """A leak of a user's own quantity is found and told in its unit."""
     pool = []
