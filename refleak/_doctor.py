@@ -65,9 +65,9 @@ def layout(rows: Iterable[tuple[str, str]]) -> list[str]:
     """Lay out labels and texts in two columns, the texts wrapped."""
     lines = []
     for label, text in rows:
-        wrapped = textwrap.wrap(text, WIDTH - 23) or [""]
+        wrapped = textwrap.wrap(text, WIDTH - 24) or [""]
         lines += [
-            f"  {name:<20} {part}".rstrip()
+            f"  {name:<21} {part}".rstrip()
             for name, part in zip((label, *[""] * (len(wrapped) - 1)), wrapped, strict=True)
         ]
     return lines

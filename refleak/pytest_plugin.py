@@ -152,8 +152,8 @@ def _counts(config: pytest.Config) -> tuple[int, int]:
 def _count(name: str, value: str) -> int:
     if not re.fullmatch(r"\s*0*[1-9]\d*\s*", str(value)):
         raise pytest.UsageError(
-            f"{name} (the setting, or in -R/--leaks STAB:RUN) must be a number from 1 up, "
-            f"not {value!r}"
+            f"{name} must be a number from 1 up, not {value!r} "
+            "(it is a setting, and a part of -R/--leaks STAB:RUN)"
         )
     return int(value)
 
@@ -498,7 +498,7 @@ class ProgressSign:
     FIRST, THEN = 1.0, 0.2
     """Seconds until the sign appears, and between changes."""
 
-    ROOM = 50
+    ROOM = 64
     """Columns that must be free for it."""
 
     def __init__(self, config: pytest.Config) -> None:

@@ -502,7 +502,7 @@ def test_the_place_is_the_users(folder):
 def test_the_time_of_a_check_is_the_tests(folder):
     """The seconds that the page of a pytest session shows are those of all rounds."""
     (folder / "test_slow.py").write_text(
-        "import time\ndef test_slow(): time.sleep(0.05)\ndef test_skip(): __import__('pytest').skip()"
+        "import time, pytest\ndef test_slow(): time.sleep(0.05)\ndef test_skip(): pytest.skip()\n"
     )
     options = ["--leaks-html=out.html", "-p", "no:cacheprovider"]
     started(folder, "-m", "pytest", "-p", "leaks", "-R", "3:2", *options, "test_slow.py")

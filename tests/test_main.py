@@ -225,9 +225,9 @@ def test_every_quantity_is_judged_or_not():
 def test_what_cannot_be_judged_has_its_reason():
     """Without Python's own allocator there are no memory blocks, and doctor says why."""
     done = python("-m", "refleak", "doctor", PYTHONMALLOC="malloc")
-    assert "PYTHONMALLOC         malloc" in done.stdout
+    assert "PYTHONMALLOC          malloc" in done.stdout
     section = done.stdout.partition("Not judged here")[2]
-    assert "memory blocks        Python's own allocator is off" in section
+    assert "memory blocks         Python's own allocator is off" in section
 
 
 def test_a_tracer_is_in_the_way():
@@ -269,6 +269,6 @@ def test_other_disturbances(monkeypatch):
 
 def test_rows_are_wrapped():
     """Long texts go on below themselves."""
-    assert ["  name                 " + "a" * 50, " " * 23 + "b" * 50] == _doctor.layout(
+    assert [f"  {'name':<22}" + "a" * 50, " " * 24 + "b" * 50] == _doctor.layout(
         [("name", "a" * 50 + " " + "b" * 50)]
     )
