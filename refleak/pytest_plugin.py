@@ -124,8 +124,10 @@ def _paths(config: pytest.Config) -> dict[str, str | None]:
     """Return the files to write; raise UsageError where one cannot be."""
     paths = {name: config.getoption(f"leaks_{name}") for name in WRITTEN}
     for name, path in paths.items():
+        if path is None:
+            continue
         try:
-            check_path(path or "file")
+            check_path(path)
         except ValueError as error:
             raise pytest.UsageError(f"--leaks-{name}: {error}") from None
     return paths
