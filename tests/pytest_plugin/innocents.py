@@ -208,7 +208,7 @@ def test_skips():
     pytest.skip("a test that skips itself keeps its outcome under -R")
 
 
-@pytest.mark.skip
+@pytest.mark.skip(reason="a test of the plugin: this outcome must be the same under -R")
 def test_is_skipped():
     pass
 
@@ -217,7 +217,7 @@ def test_after_a_skip():
     pass
 
 
-@pytest.mark.xfail
+@pytest.mark.xfail(reason="a test of the plugin: this outcome must be the same under -R")
 def test_xfails():
     raise AssertionError
 
@@ -226,12 +226,14 @@ def test_xfails_by_a_call():
     pytest.xfail("a test that expects its failure keeps its outcome under -R")
 
 
-@pytest.mark.xfail
+@pytest.mark.xfail(reason="a test of the plugin: this outcome must be the same under -R")
 def test_xpasses():
     pass
 
 
-@pytest.mark.xfail(strict=True)
+@pytest.mark.xfail(
+    strict=True, reason="a test of the plugin: this outcome must be the same under -R"
+)
 def test_xpasses_strictly():
     pass
 
