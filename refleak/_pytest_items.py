@@ -52,6 +52,7 @@ class Subject:
         if isinstance(item, pytest.Function) and isinstance(item.parent, pytest.Class):
             _forget_instance(item)
         if hasattr(item, "_request"):
+            # pytest does so too, after each run, but declares a dict.
             item.funcargs = None  # pyright: ignore[reportAttributeAccessIssue]
             item._initrequest()
 

@@ -41,8 +41,12 @@ def result_of(report: Report, *, seconds: float = 0.0, module: str = "") -> Resu
     """Return the result of a check that stands for itself; *module* is where its subject is."""
     text = "" if report.judged else ", ".join(each.reason for each in report.not_judged)
     name = f"{module}.{report.subject}" if module else report.subject
-    file = getattr(sys.modules.get(module), "__file__", None) or ""
-    return Result(name, status_of(report), seconds, report, text, file)
+    return Result(name, status_of(report), seconds, report, text, file_of(module))
+
+
+def file_of(module: str) -> str:
+    """Return the file of a module that is imported; empty where there is none."""
+    return getattr(sys.modules.get(module), "__file__", None) or ""
 
 
 def status_of(report: Report) -> str:

@@ -123,6 +123,7 @@ class Frozen:
         self._mark = []  # tracked, and not frozen unless somebody freezes once more
         self.active = True
         _Watched.frozen = self
+        # The language lets a module have another class; the type checker does not know.
         gc.__class__ = _Watched  # pyright: ignore[reportAttributeAccessIssue]
 
     def thaw(self) -> None:
@@ -151,4 +152,5 @@ class Frozen:
     def _release(self) -> None:
         self.active = False
         _Watched.frozen = None
+        # As in freeze().
         gc.__class__ = types.ModuleType  # pyright: ignore[reportAttributeAccessIssue]

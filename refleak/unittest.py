@@ -31,6 +31,7 @@ from refleak._results import (
     SKIPPED,
     UNEXPECTED_SUCCESS,
     Result,
+    file_of,
     result_of,
 )
 from refleak._settle import settle
@@ -276,7 +277,7 @@ class LeakResult(unittest.TextTestResult):
         self, test: unittest.TestCase, status: str, text: str = "", report: Report | None = None
     ) -> None:
         seconds = time.monotonic() - self._began
-        file = getattr(sys.modules.get(type(test).__module__), "__file__", None) or ""
+        file = file_of(type(test).__module__)
         self.results.append(Result(test.id(), status, seconds, report, text, file))
 
     def addLeak(self, test: unittest.TestCase, report: Report) -> None:
