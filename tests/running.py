@@ -16,13 +16,12 @@ def python(
     """Run ``python ARGUMENTS`` in *folder* and return what it printed, as text.
 
     *merged*: what goes to stderr is part of ``stdout``, in its place. *variables* are added to the
-    environment, in which refleak is switched on.
+    environment.
     """
-    environment = {key: value for key, value in os.environ.items() if key != "REFLEAK"}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env={**environment, **variables},
+        env={**os.environ, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT if merged else subprocess.PIPE,
         text=True,
