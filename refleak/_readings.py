@@ -55,6 +55,13 @@ class Series:
         """The number of the last reading, from 0."""
         return self._rows[0] - 1
 
+    def rose(self) -> bool:
+        """Tell whether anything was higher at the last reading than at the one before."""
+        last = self.last
+        return last > 0 and any(
+            _difference(values[last], values[last - 1]) > 0 for values, _ in self._columns
+        )
+
     def change(self, since: int, until: int) -> dict[str, int]:
         """Return each quantity's change from one reading to another, by its name."""
         return {

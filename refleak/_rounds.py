@@ -13,10 +13,9 @@ from __future__ import annotations
 import sys
 import time
 from array import array
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import repeat
 
 from refleak import _census
 from refleak._caches import rest
@@ -24,7 +23,7 @@ from refleak._census import TypeCount
 from refleak._plan import Plan
 from refleak._platform import system
 from refleak._readings import Series, Windows, column
-from refleak._rules import RULES, LowPoints, Rule, Verdict, Window, judge, next_window, rising
+from refleak._rules import RULES, LowPoints, Rule, Verdict, Window, judge, next_window
 from refleak._settle import GARBAGE, Frozen, settle
 from refleak.probes import Probe
 
@@ -43,6 +42,13 @@ EXTRA_MEMORY = 256 * 1024 * 1024
 
 MOST_WINDOWS = 40
 """Windows double, so this many are more than any bound in time allows."""
+
+LOOKS = 4
+"""Times the measured rounds are run as long as costly quantities alone grow: bytes in use by malloc
+differ by a few once in a while, with the free chunks that it happens to serve from."""
+
+COSTLY_READINGS = 4
+"""Readings of costly quantities (half a millisecond each) over the measured rounds."""
 
 IDLE_SECONDS = 0.25
 """Longest look at what changes while the code under test is not running."""
@@ -78,6 +84,11 @@ def reads_each_round(probe: Probe) -> bool:
     return bool(getattr(probe, "each_round", True))
 
 
+def passes_heap(probe: Probe) -> bool:
+    """Tell whether a probe's reading is one of those that share a pass over the heap."""
+    return bool(getattr(probe, "passes_heap", False))
+
+
 def judge_windows(
     probe: Probe,
     windows: Sequence[Window],
@@ -111,7 +122,8 @@ def run_rounds(
         seconds = plan.max_seconds
         if seconds is None:
             seconds = max(EXTRA_SECONDS, EXTRA_FACTOR * (time.monotonic() - started))
-        further = _FurtherRounds(plan, probes, progress, seconds, first.frozen)
+        bounds = _Bounds(plan.max_rounds, seconds, *first.spent())
+        further = _FurtherRounds(plan, probes, progress, bounds, first.frozen)
         yield from further.rounds()
         return further.evidence(first.evidence())
     finally:
@@ -142,18 +154,29 @@ class _FirstRounds(_Rounds):
     """The first stab + run rounds: on a frozen heap, at full speed.
 
     After each round the cheap quantities are read; those that need a pass over the heap only
-    before and after them all, as a fingerprint.
+    before and after them all, as a fingerprint. Costly ones, malloc's, are read a few times, and
+    while warming up as well: what a round allocates after a pass or a first reading is served
+    from other free chunks than before.
     """
 
     def __init__(self, plan: Plan, probes: Sequence[Probe], progress: Progress | None) -> None:
         super().__init__(plan, probes, progress)
         light = [probe for probe in probes if reads_each_round(probe)]
-        self._heavy = [probe for probe in probes if not reads_each_round(probe)]
+        heap = [probe for probe in probes if passes_heap(probe)]
+        costly = [
+            probe for probe in probes if not reads_each_round(probe) and not passes_heap(probe)
+        ]
         self.frozen = Frozen()
         self._may_freeze = plan.freeze and Frozen.possible()
+        # As many looks as leave further rounds to confirm what is seen in them.
+        self._looks = 1 + max(0, min(LOOKS - 1, plan.max_rounds // plan.run - 1))
         self._warm = Series(light, plan.stab)
-        self._light = Series(light, plan.run + 1)
-        self._ends = Series(self._heavy, 2, heap=_census.drift)
+        self._warm_costly = Series(costly, COSTLY_READINGS)
+        self._light = Series(light, 1 + self._looks * plan.run)
+        self._costly = Series(costly, 1 + self._looks * plan.run)
+        self._heap = Series(heap, 2, heap=_census.drift)
+        self._light_rose, self._costly_rose = array("b", [False]), array("b", [False])
+        self._measured_at = array("d", [0.0])
 
     def rounds(self) -> Rounds:
         _prime()
@@ -162,50 +185,78 @@ class _FirstRounds(_Rounds):
         # The last warm-up round runs on top of the baseline: what it replaces is the state that
         # earlier ones left behind, which nobody frees while it is frozen.
         yield from self._warm_up(max(1, self._plan.stab - 1))
-        self._read_ends()
+        self._read_heap()
         yield from self._measure()
-        self._read_ends()
+        self._read_heap()
 
     def _warm_up(self, rounds: int) -> Rounds:
-        for _ in repeat(None, rounds):
+        for left in range(rounds, 0, -1):
             yield from self._once("warm-up")
             settle()
             self._warm.read()  # what the first reading of all allocates, the measured ones reuse
+            if left <= COSTLY_READINGS:
+                self._warm_costly.read()
 
     def _measure(self) -> Rounds:
         _prime()
         self._freeze()
-        phases = ["warm-up" if self._plan.stab > 1 else "", *["measured"] * self._plan.run]
-        for phase in phases:
+        run = self._plan.run
+        for phase in self._phases():
             if phase:
                 yield from self._once(phase)
             settle()
             self._light.read()
+            if self._light.last % run % max(1, run // COSTLY_READINGS) == 0:
+                self._costly.read()
 
-    def _read_ends(self) -> None:
+    def _phases(self) -> Iterator[str]:
+        """Yield what each round is for; after one to begin with, as many looks as it takes."""
+        yield "warm-up" if self._plan.stab > 1 else ""
+        phase = "measured"
+        while phase:  # counted by the readings: an iterator would be one block more in them
+            yield phase
+            self._light_rose[0] |= self._light.rose()
+            self._costly_rose[0] |= self._costly.rose()
+            if self._light.last % self._plan.run == 0:
+                phase = self._after_look(phase)
+
+    def _after_look(self, phase: str) -> str:
+        """Return what the next rounds are for, "" for no more of them."""
+        if phase == "measured":
+            self._measured_at[0] = time.monotonic()
+        done = self._light.last == self._looks * self._plan.run
+        if done or self._late() or self._light_rose[0] or not self._costly_rose[0]:
+            return ""
+        self._costly_rose[0] = False
+        return "further"
+
+    def _late(self) -> bool:
+        seconds = self._plan.max_seconds
+        return seconds is not None and time.monotonic() - self._measured_at[0] >= seconds
+
+    def _read_heap(self) -> None:
         self.frozen.thaw()
-        self._ends.read()
+        self._heap.read()
 
     def _freeze(self) -> None:
         if self._may_freeze:
             self.frozen.freeze()
 
-    def _drifted(self) -> bool:
-        """Tell whether the fingerprint changed; memory in bytes may fall by chance."""
-        change = self._ends.change(0, 1)
-        return any(
-            change[probe.name] > 0 if rule_of(probe).exact else change[probe.name] != 0
-            for probe in self._heavy
-        )
-
     def suspicious(self) -> bool:
-        return self._drifted() or any(map(rising, self._light.deltas().values()))
+        """Tell whether anything grew, or the fingerprint of the heap is another one."""
+        rose = self._light_rose[0] or self._costly_rose[0]
+        return bool(rose) or any(self._heap.change(0, 1).values())
+
+    def spent(self) -> tuple[int, float]:
+        """Return how many rounds beyond stab + run there were, and how many seconds they took."""
+        rounds = self._number[0] - self._plan.stab - self._plan.run
+        return rounds, time.monotonic() - self._measured_at[0]
 
     def evidence(self) -> Evidence:
-        unread = dict.fromkeys(self._ends.change(0, 0), (0,) * self._plan.run)
+        unread = dict.fromkeys(self._heap.change(0, 0), (0,) * self._plan.run)
         return Evidence(
             rounds=self._number[0],
-            measured={**self._light.deltas(), **unread},
+            measured={**self._light.deltas(), **self._costly.deltas(), **unread},
             frozen_before=self._plan.freeze and not self._may_freeze,
         )
 
@@ -218,14 +269,14 @@ class _FurtherRounds(_Rounds):
         plan: Plan,
         probes: Sequence[Probe],
         progress: Progress | None,
-        seconds: float,
+        bounds: _Bounds,
         frozen: Frozen,
     ) -> None:
         super().__init__(plan, probes, progress)
         self._frozen = frozen
         self._series = Series(probes, plan.run + 1 + 2 * MOST_WINDOWS)
         self._windows = Windows(MOST_WINDOWS)
-        self._bounds = _Bounds(plan.max_rounds, seconds)
+        self._bounds = bounds
         self._low_points = LowPoints()
         # Packed, so that neither shows in the readings, nor the first in the second.
         self._types = [b"", b""]
@@ -369,14 +420,15 @@ def other_threads() -> bool:
 
 
 class _Bounds:
-    """How many further rounds may be run: in number, in time and in memory.
+    """How many further rounds may be run, in number, in time and in memory; some are *spent*.
 
     The time is that of the rounds alone: a reading's is the same however fast the subject is,
     and would make the verdict depend on how busy the machine is.
     """
 
-    def __init__(self, rounds: int, seconds: float) -> None:
+    def __init__(self, rounds: int, seconds: float, spent: int, spent_seconds: float) -> None:
         self._most_rounds, self._most_seconds = rounds, seconds
+        self._spent, self._spent_seconds = spent, spent_seconds
         self._memory = system.resident_memory()
         self._rounds = column(1)
         self._seconds = array("d", [0.0])
@@ -398,11 +450,11 @@ class _Bounds:
 
     def rounds_left(self) -> int:
         """Return how many further rounds may be run."""
-        return self._most_rounds - self._rounds[0]
+        return self._most_rounds - self._spent - self._rounds[0]
 
     def seconds_left(self) -> float:
         """Return how many seconds further rounds may take."""
-        return self._most_seconds - self._seconds[0]
+        return self._most_seconds - self._spent_seconds - self._seconds[0]
 
     def rounds(self) -> int:
         """Return how many further rounds were run."""

@@ -98,7 +98,9 @@ def find(
     """Judge every quantity by the evidence; *not_judged* are those that were not even read."""
     confirmed = evidence.confirmed
     if confirmed is None:
-        return Findings((), (), tuple(not_judged))
+        grown = [name for name, deltas in evidence.measured.items() if rising(deltas)]
+        notes = [_settled_within(name, evidence.rounds) for name in grown]
+        return Findings((), tuple(notes), tuple(not_judged))
     said = [_judge(probe, plan, evidence, confirmed[probe.name]) for probe in probes]
     leaking = [each for each in said if isinstance(each, Finding)]
     leaks = {finding.quantity for finding in leaking}
@@ -158,7 +160,11 @@ def _settled(probe: Probe, plan: Plan, evidence: Evidence, deltas: Sequence[int]
     if not grew or last is None:
         return None
     rounds = plan.stab + plan.run + sum(window.rounds for window in windows[: last + 1])
-    return _Doubt(name, f"{name}: growth stopped; settled within {rounds:,} rounds")
+    return _Doubt(name, _settled_within(name, rounds))
+
+
+def _settled_within(name: str, rounds: int) -> str:
+    return f"{name}: growth stopped; settled within {rounds:,} rounds"
 
 
 def _doubt(probe: Probe, windows: Sequence[Window], stopped: str | None) -> str:

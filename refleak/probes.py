@@ -116,6 +116,7 @@ HEAP_PASS = _HeapPass()
 class _HeapProbe:
     rule = "count"
     each_round = False
+    passes_heap = True
 
     def unavailable(self) -> str | None:
         """Return None: the heap can always be counted."""

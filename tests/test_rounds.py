@@ -41,9 +41,13 @@ def always(number):
     return 1
 
 
-def run(subject, *, phases=None, **options):
-    """Run all rounds of a subject, judged by its level alone; return the evidence."""
+def run(subject, *, phases=None, costly=False, **options):
+    """Run all rounds of a subject, judged by its level alone; return the evidence.
+
+    *costly*: the level is one that is not read after each round.
+    """
     probe = Gauge("level", lambda: subject.level)
+    probe.each_round = not costly
     plan = make_plan(**{"stab": STAB, "run": RUN, "probes": ["-all", probe], **options})
     progress = None if phases is None else lambda *told: phases.append(told)
     rounds = run_rounds(plan, plan.probes, progress)
@@ -110,6 +114,65 @@ def test_further_rounds_confirm_first():
     assert {"further"} == {phase for _, phase, *_ in phases[BEFORE:]}
     assert ("level", True) == (phases[-1][2], phases[-1][3] > 0)  # what is in doubt, until when
     assert evidence.rounds == len(phases)
+
+
+# --- what only a costly quantity shows, as malloc's bytes -----------------------------------------
+
+
+def test_a_costly_quantity_is_looked_at_again_first():
+    """What it rose by once is seen to stop in as many rounds again, without exact readings."""
+    subject, phases = Subject(lambda call: call == BEFORE), []
+    evidence = run(subject, phases=phases, costly=True)
+    assert BEFORE + RUN == subject.calls == evidence.rounds
+    assert ["further"] * RUN == [phase for _, phase, *_ in phases[BEFORE:]]
+    assert evidence.confirmed is None
+    assert (0, 1, 0, 0) == evidence.measured["level"]
+
+
+def test_that_it_stopped_is_noted():
+    """The report says within how many rounds."""
+    subject = Subject(lambda call: call == BEFORE)
+    level = Gauge("level", lambda: subject.level)
+    level.each_round = False
+    report = find_leaks(subject, stab=STAB, run=RUN, probes=["-all", level])
+    assert not report.leaking
+    assert ("level: growth stopped; settled within 7 rounds",) == report.notes
+
+
+@pytest.mark.parametrize("period", [1, 2])
+def test_a_costly_quantity_that_goes_on_rising_is_confirmed(period):
+    """What rises once in every run rounds is never taken for what stopped."""
+    for phase in range(period):
+        subject = Subject(lambda call, phase=phase: call % period == phase)
+        evidence = run(subject, costly=True, max_rounds=60)
+        assert sum(evidence.confirmed["level"]) == RUN / period
+        assert evidence.stopped
+
+
+def test_no_more_looks_where_another_quantity_rose():
+    """Slow code that leaks is not run for nothing."""
+    subject, phases = Subject(always), []
+    level = Gauge("level", lambda: subject.level)
+    other = Gauge("other", lambda: subject.level)
+    level.each_round = False
+    plan = make_plan(stab=STAB, run=RUN, probes=["-all", level, other], max_rounds=0)
+    for _ in run_rounds(plan, plan.probes, lambda *told: phases.append(told)):
+        subject()
+    assert BEFORE + RUN == len(phases)
+
+
+@pytest.mark.parametrize("bound", [{"max_rounds": RUN}, {"max_seconds": 0}])
+def test_looks_keep_the_bounds(bound):
+    """Where there is no room for more, the rounds that confirm are the only ones."""
+    assert BEFORE + RUN == run(Subject(always), costly=True, **bound).rounds
+
+
+@pytest.mark.parametrize(("run_", "readings"), [(1, 1), (4, 4), (7, 7), (9, 5), (400, 4)])
+def test_a_costly_quantity_is_read_a_few_times(run_, readings):
+    """Of many rounds only a few end with its reading, the last one among them."""
+    evidence = run(Subject(lambda call: call == STAB + run_), costly=True, run=run_, max_rounds=0)
+    assert readings == len(evidence.measured["level"])
+    assert 1 == evidence.measured["level"][-1]
 
 
 def test_windows_double():
