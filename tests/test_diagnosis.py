@@ -8,7 +8,6 @@ import tracemalloc
 
 import pytest
 from diagnosing import diagnosis_of, driven, held
-from zoo import LEAKS
 
 from refleak import _diagnosis
 from refleak._cycles import diagnose_cycles
@@ -22,33 +21,6 @@ drops: list[object] = []
 def _released():
     yield
     drops.clear()
-
-
-SHORT = {"type": "class", "method": "bound method", "ReferenceType": "weakref"}
-HELD = [entry for entry in LEAKS if entry.type and entry.line and not entry.needs_loop]
-
-
-@pytest.mark.parametrize("entry", HELD, ids=str)
-def test_the_zoo(entry):
-    """For each leak of the zoo the right type, line and holder is named."""
-    if entry.cannot_run:
-        pytest.skip(entry.cannot_run)
-    with entry.subject() as subject:
-        for _ in range(5):
-            subject()
-        diagnosis = diagnosis_of(subject, period=entry.period)
-    groups = [*diagnosis.survivors, *diagnosis.unaccounted]
-    texts = " ".join(f"{group.held_by} {group.inner}" for group in diagnosis.survivors) + " ".join(
-        map(str, diagnosis.unaccounted)
-    )
-    origins = [origin for group in groups for origin in group.origins] + [*diagnosis.origins]
-    numbers = {line.number for origin in origins for line in origin.lines}
-    name = entry.type.rpartition(".")[2]
-    if groups:
-        assert SHORT.get(name, name) in texts
-    if entry.holder:
-        assert entry.holder in texts
-    assert entry.line in numbers or not origins, texts
 
 
 def test_what_each_call_replaces_is_no_survivor():
