@@ -87,11 +87,11 @@ def module_of(cls: type) -> str:
     return name if type(name) is str else ""
 
 
-def is_own(obj: object) -> bool:
-    """Tell whether *obj* is an instance, a frame or a generator of this library itself."""
+def is_own(obj: Any) -> bool:
+    """Tell whether *obj* is an instance, a frame, a generator or code of this library itself."""
     kind = type(obj)
-    if kind is types.FrameType or id(kind) in _SUSPENDED:
-        code = code_of(obj)
+    if kind is types.CodeType or kind is types.FrameType or id(kind) in _SUSPENDED:
+        code: types.CodeType | None = obj if kind is types.CodeType else code_of(obj)
         return code is not None and code.co_filename.startswith(OWN_FOLDER)
     return _is_own_kind(kind)
 

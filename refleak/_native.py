@@ -10,7 +10,7 @@ from typing import Any
 
 from refleak._format import type_name
 from refleak._holders import Search, Unaccounted
-from refleak._names import Kinds, describe, flags_of
+from refleak._names import Kinds, describe, flags_of, is_own
 from refleak._survivors import Baseline, Population, tally
 
 _SCALARS = Kinds(str, bytes, int, float, complex, bool, type(None), tuple, dict)
@@ -66,6 +66,8 @@ class Suspects:
         found = []
         for index, gain in gains.items():
             obj = self._baseline.objs[index]
+            if is_own(obj):  # a tracer that leaks code which runs does so here too
+                continue
             seen = incoming[id(obj)] - self._incoming[id(obj)]
             unseen = gain - seen - allowance.of(obj)
             if unseen >= least:

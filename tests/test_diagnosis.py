@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import time
 import tracemalloc
@@ -161,6 +162,17 @@ def _ring():
 def _own_list():
     items = []
     items.append({"key": items})
+
+
+def test_own_code_is_not_accused():
+    """References that a tracer takes to all code that runs are told of the user's code alone."""
+
+    def subject():
+        for code in (subject.__code__, diagnose.__code__):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(code))
+
+    found = [group.description for group in diagnosis_of(subject).unaccounted]
+    assert ["code of subject"] == found
 
 
 def test_cycles_are_drawn():

@@ -28,6 +28,16 @@ SHORT = {"type": "class", "method": "bound method", "ReferenceType": "weakref"}
 """What the report calls some types."""
 
 
+NOT_NAMED = {
+    "none_in_a_list": {"line"},
+    "a_reference_to_an_old_object": {"line"},
+    "native_memory": {"line"},
+    "a_file_descriptor": {"line"},
+    "a_child_process": {"line"},
+}
+"""What reports do not name: where no Python object is made, tracemalloc sees nothing."""
+
+
 def report_on(entry: Entry) -> Report:
     """Check a leak of the zoo, in as few rounds as tell a leak in bytes too."""
     with entry.subject() as subject:
@@ -56,33 +66,33 @@ def test_report(entry):
     if entry.cannot_run:
         pytest.skip(entry.cannot_run)
     report = report_on(entry)
-    assert {"type", "line", "holder"} == named(entry, report), str(report)
+    facts = named(entry, report)
+    missing = {fact for fact, is_named in facts.items() if not is_named}
+    assert NOT_NAMED.get(entry.name, set()) == missing, str(report)
     if HERE in (MAIN, *OTHERS):
         expected = text_of(entry).read_text(encoding="utf-8").splitlines()
         assert expected == golden(entry, report)
 
 
-def named(entry: Entry, report: Report) -> set[str]:
-    """Return what the report names rightly of the type that leaks, its line and its holder.
-
-    What is no object, or was there before, has no type or line that could be named.
-    """
+def named(entry: Entry, report: Report) -> dict[str, bool]:
+    """Tell for each of type, line and holder that the leak has whether the report names it."""
     assert report.diagnosis is not None
     survivors, unaccounted = report.diagnosis.survivors, report.diagnosis.unaccounted
-    texts = [f"{group.held_by} {group.inner}" for group in survivors]
-    texts += [str(group) for group in unaccounted]
-    text = " ".join(texts)
+    text = " ".join(f"{group.held_by} {group.inner}" for group in survivors)
+    text += " ".join(map(str, unaccounted))
     origins = [origin for group in (*survivors, *unaccounted) for origin in group.origins]
     lines = {
         line.number for origin in (*origins, *report.diagnosis.origins) for line in origin.lines
     }
-    name = (entry.type or "").rpartition(".")[2]
-    right = {
-        "type": not texts or SHORT.get(name, name) in text,
-        "line": entry.line in lines or not origins,
-        "holder": entry.holder is None or entry.holder in text,
-    }
-    return {fact for fact, is_right in right.items() if is_right}
+    facts = {}
+    if entry.type is not None:
+        name = entry.type.rpartition(".")[2]
+        facts["type"] = SHORT.get(name, name) in text
+    if entry.line is not None:
+        facts["line"] = entry.line in lines
+    if entry.holder is not None:
+        facts["holder"] = entry.holder in text
+    return facts
 
 
 def test_no_text_is_left_over():

@@ -33,6 +33,8 @@ def test_the_leaky_version_is_found(case, tmp_path):
     """A version with a published leak is called leaking at default settings."""
     found = judged(case, case.leaky, tmp_path)
     assert found["leaking"], found["text"]
+    named = case.named(found["text"])
+    assert set(case.not_named) == {fact for fact, is_named in named.items() if not is_named}
 
 
 def test_the_fixed_version_is_not_accused(case, tmp_path):

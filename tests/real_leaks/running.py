@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ CANNOT_INSTALL = "cannot install"
 class Case:
     """A published leak: a version that has it, and one that has not.
 
+    ``type``, ``line`` and ``holder`` are what a report should name, in its words; None where there
+    is nothing of the kind (malloc's bytes have no type, an old object was not allocated just now).
+    ``not_named`` are those of them that refleak's report does not name.
     ``fixed_ignore`` are types to which the fixed version goes on to leak references.
     """
 
@@ -31,12 +35,22 @@ class Case:
     fixed: str
     python: str
     source: str
+    type: str | None
+    line: str | None
+    holder: str | None
+    not_named: tuple[str, ...] = ()
     fixed_ignore: tuple[str, ...] = ()
 
     @property
     def subject(self) -> Path:
         """Return the file that defines ``work()``."""
         return HERE / "subjects" / f"{self.name}.py"
+
+    def named(self, text: str) -> dict[str, bool]:
+        """Tell for each of type, line and holder that there is, whether a report names it."""
+        text = re.sub(r"\n {14,}", " ", text)
+        wanted = {"type": self.type, "line": self.line, "holder": self.holder}
+        return {fact: name in text for fact, name in wanted.items() if name is not None}
 
 
 def cases() -> list[Case]:
