@@ -10,7 +10,7 @@ from refleak._census import TypeCount
 from refleak._format import at_most, plural, quantity
 from refleak._plan import Plan
 from refleak._rounds import Evidence, judge_windows, rule_of
-from refleak._rules import Verdict, Window, decisive, rising, settled_at
+from refleak._rules import Rule, Verdict, Window, decisive, rising, settled_at
 from refleak.probes import Probe
 
 MOST_RESOURCES = 4
@@ -128,7 +128,7 @@ def _judge(
     windows = evidence.windows[name]
     verdict = judge_windows(probe, windows, deltas, plan, exhausted=True)
     background = evidence.idle.get(name, 0.0)
-    per_call = _per_call(decisive(windows, rule_of(probe).windows), deltas)
+    per_call = _per_call(decisive(windows, rule_of(probe).windows), deltas, rule_of(probe))
     clean = verdict is Verdict.CLEAN
     # What changes by itself as a leak would, or more, could hide one as well as look like one.
     if background > (rule_of(probe).least if clean else max(0, BACKGROUND * per_call)):
@@ -144,11 +144,14 @@ def _judge(
     return Finding(name, probe.unit, deltas, per_call, sum(window.rounds for window in windows))
 
 
-def _per_call(windows: Sequence[Window], deltas: Sequence[int]) -> float:
-    """Return what one call adds: of three windows the middle one's, since malloc may stray."""
+def _per_call(windows: Sequence[Window], deltas: Sequence[int], rule: Rule) -> float:
+    """Return what one call adds: of three windows the middle one's, since malloc may stray.
+
+    Deltas that are all the same tell it better, unless the windows tell another story.
+    """
     rates = [window.rate for window in windows]
     rate = sorted(rates)[len(rates) // 2] if len(rates) > 2 else rates[-1]
-    if len(set(deltas)) == 1 and abs(deltas[0] - rate) < abs(rate) / 10:
+    if len(set(deltas)) == 1 and abs(deltas[0] - rate) < abs(rate) / (4 if rule.exact else 10):
         return float(deltas[0])
     return round(rate, 4)
 
