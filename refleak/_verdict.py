@@ -151,7 +151,7 @@ def _per_call(windows: Sequence[Window], deltas: Sequence[int], rule: Rule) -> f
     """
     rates = [window.rate for window in windows]
     rate = sorted(rates)[len(rates) // 2] if len(rates) > 2 else rates[-1]
-    if len(set(deltas)) == 1 and abs(deltas[0] - rate) < abs(rate) / (4 if rule.exact else 10):
+    if len(set(deltas)) == 1 and abs(deltas[0] - rate) < abs(rate) / (2 if rule.exact else 10):
         return float(deltas[0])
     return round(rate, 4)
 
