@@ -177,6 +177,7 @@ class _FirstRounds(_Rounds):
         self._heap = Series(heap, 2, heap=_census.drift)
         self._light_rose, self._costly_rose = array("b", [False]), array("b", [False])
         self._measured_at = array("d", [0.0])
+        self._looked_for = array("d", [0.0])  # seconds, beyond the measured rounds
 
     def rounds(self) -> Rounds:
         _prime()
@@ -224,15 +225,14 @@ class _FirstRounds(_Rounds):
         """Return what the next rounds are for, "" for no more of them."""
         if phase == "measured":
             self._measured_at[0] = time.monotonic()
+        self._looked_for[0] = time.monotonic() - self._measured_at[0]
+        seconds = self._plan.max_seconds
+        late = seconds is not None and self._looked_for[0] >= seconds
         done = self._light.last == self._looks * self._plan.run
-        if done or self._late() or self._light_rose[0] or not self._costly_rose[0]:
+        if done or late or self._light_rose[0] or not self._costly_rose[0]:
             return ""
         self._costly_rose[0] = False
         return "further"
-
-    def _late(self) -> bool:
-        seconds = self._plan.max_seconds
-        return seconds is not None and time.monotonic() - self._measured_at[0] >= seconds
 
     def _read_heap(self) -> None:
         self.frozen.thaw()
@@ -249,8 +249,7 @@ class _FirstRounds(_Rounds):
 
     def spent(self) -> tuple[int, float]:
         """Return how many rounds beyond stab + run there were, and how many seconds they took."""
-        rounds = self._number[0] - self._plan.stab - self._plan.run
-        return rounds, time.monotonic() - self._measured_at[0]
+        return self._number[0] - self._plan.stab - self._plan.run, self._looked_for[0]
 
     def evidence(self) -> Evidence:
         unread = dict.fromkeys(self._heap.change(0, 0), (0,) * self._plan.run)
