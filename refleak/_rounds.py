@@ -212,8 +212,8 @@ class _FirstRounds(_Rounds):
 
     def _phases(self) -> Iterator[str]:
         """Yield what each round is for; after one to begin with, as many looks as it takes."""
+        phase = "measured"  # before the first reading: it is a reference more
         yield "warm-up" if self._plan.stab > 1 else ""
-        phase = "measured"
         while phase:  # counted by the readings: an iterator would be one block more in them
             yield phase
             self._light_rose[0] |= self._light.rose()
