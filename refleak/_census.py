@@ -18,8 +18,8 @@ import pickle
 import sys
 import types
 from array import array
-from collections.abc import Callable, Iterable, Iterator
-from itertools import compress, filterfalse
+from collections.abc import Collection, Iterator
+from itertools import chain, compress, filterfalse
 from sys import getrefcount
 from typing import Any, NamedTuple
 
@@ -35,6 +35,9 @@ CHUNK = 512
 
 OWN_REFERENCES = next(map(getrefcount, [object()]))
 """References that ``map(getrefcount, [...])`` itself holds to each object of a list."""
+
+ONCE = OWN_REFERENCES + 1
+"""What it tells of an object to which there is one reference more."""
 
 
 class Drift(NamedTuple):
@@ -60,14 +63,36 @@ class TypeCount(NamedTuple):
     references: int
 
 
+class _Interned:
+    """The interpreter's own table of interned strings, which is tracked from 3.14 on.
+
+    It refers to each string twice without being counted, so it is no holder of any.
+    """
+
+    def __init__(self) -> None:
+        self._table: dict[str, str] | None = None
+
+    def table(self) -> dict[str, str] | None:
+        """Return it, None where nothing can reach it (before 3.14, or the user froze it)."""
+        if self._table is None and sys.version_info >= (3, 14):
+            name = sys.intern(f"what nothing but {__name__} interns")
+            for each in gc.get_referrers(name):
+                if type(each) is dict and each.get(name) is name:
+                    self._table = each
+        return self._table
+
+
+_INTERNED = _Interned()
+
+
 def tracked() -> list[Any]:
-    """Return all tracked objects but modules.
+    """Return all tracked objects but modules, and but the table of interned strings.
 
     Modules are left out since ``gc.get_referents`` of one can hang: on 3.12 the traverse of
     ``_asyncio`` visits a free list of dead objects. Their dicts are tracked on their own.
     """
-    module = types.ModuleType
-    return [obj for obj in gc.get_objects() if type(obj) is not module]
+    module, interned = types.ModuleType, _INTERNED.table()
+    return [obj for obj in gc.get_objects() if type(obj) is not module and obj is not interned]
 
 
 def drift() -> Drift:
@@ -75,13 +100,15 @@ def drift() -> Drift:
 
     No untracked object need be told apart for it: each counts once per edge that leads to it.
     """
+    interned = _INTERNED.table()
     objs = gc.get_objects()
     edges = references = 0
     get_referents, module = gc.get_referents, types.ModuleType
     clear_type_cache()  # before 3.12 it holds references to None, fewer with each look-up
     for start in range(0, len(objs), CHUNK):
-        # Modules are left out as in tracked(); here, since the chunk is in the cache afterwards.
-        chunk = [obj for obj in objs[start : start + CHUNK] if type(obj) is not module]
+        # Left out as in tracked(); here, since the chunk is in the cache afterwards.
+        chunk = objs[start : start + CHUNK]
+        chunk = [obj for obj in chunk if type(obj) is not module and obj is not interned]
         referents = get_referents(*chunk)
         edges += len(referents)
         references += sum(map(getrefcount, referents))
@@ -89,58 +116,87 @@ def drift() -> Drift:
     return Drift(references, edges, len(objs))
 
 
+class Walk:
+    """The way through the heap: all objects that can be seen, each once, and the edges between.
+
+    Most untracked objects have a single reference, so the walk meets them only once. It remembers
+    those that have several, which is what costs: an exact count takes half as long again as a
+    fingerprint.
+    """
+
+    def __init__(self, *, immortals: bool = True) -> None:
+        self.edges = 0
+        """References met so far that a container holds."""
+        self._end = sys.maxsize if immortals else IMMORTAL
+
+    def parts(self, objs: list[Any]) -> Iterator[Collection[Any]]:
+        """Yield *objs* and the untracked objects reachable from them, in parts; empty the list.
+
+        Nothing but its part holds an object then, so that references can be counted. Without
+        immortals, those that are not tracked are left out and not followed.
+        """
+        shared: dict[int, Any] = {}
+        while objs:
+            chunk = objs[-CHUNK:]
+            del objs[-CHUNK:]
+            yield chunk
+            yield from self._leaves(chunk, shared)
+        objs = list(shared.values())
+        further: dict[int, Any] = {}
+        while objs:
+            further.clear()
+            for start in range(0, len(objs), CHUNK):
+                yield from self._leaves(objs[start : start + CHUNK], further)
+            for known in further.keys() & shared.keys():
+                del further[known]
+            shared.update(further)
+            objs = list(further.values())
+        yield shared.values()
+
+    def _leaves(self, objs: list[Any], shared: dict[int, Any]) -> Iterator[list[Any]]:
+        """Yield those that one reference leads to, from *objs*; add others to *shared*, by id."""
+        is_once = {ONCE: True}.get
+        while objs:
+            found = gc.get_referents(*objs)
+            self.edges += len(found)
+            objs = list(filterfalse(gc.is_tracked, found))
+            del found
+            counts = list(map(getrefcount, objs))
+            if counts.count(ONCE) < len(counts):
+                end = self._end
+                several = [
+                    obj for obj, count in zip(objs, counts, strict=True) if ONCE < count < end
+                ]
+                shared.update(zip(map(id, several), several, strict=True))
+                objs = list(compress(objs, map(is_once, counts)))
+                del several
+            del counts  # before 3.12 it holds references to small numbers, which are counted too
+            yield objs
+
+
 def census() -> Census:
     """Count references, edges and tracked objects exactly."""
     objs = tracked()
-    leaves: dict[int, Any] = {}
-    edges = _reach(objs, leaves, _mortal)
+    count = len(objs)
     clear_type_cache()
-    return Census(_references(objs) + _references(leaves.values()), edges, len(objs))
+    walk = Walk(immortals=False)
+    references = sum(map(_references, walk.parts(objs)))
+    return Census(references, walk.edges, count)
 
 
-def heap() -> list[Any]:
-    """Return every object the census can see, tracked and untracked, each once."""
-    objs = tracked()
-    leaves: dict[int, Any] = {}
-    _reach(objs, leaves)
-    objs.extend(leaves.values())
-    return objs
+def reachable(objs: list[Any]) -> list[Any]:
+    """Return *objs* and the untracked objects reachable from them, each once; empty the list."""
+    return list(chain.from_iterable(Walk().parts(objs)))
 
 
-def _references(objs: Iterable[Any]) -> int:
+def _references(objs: Collection[Any]) -> int:
     """Sum the references to *objs*, less those held by this very sum; immortals count nothing."""
+    references = sum(map(getrefcount, objs))
+    if references < IMMORTAL:  # so none of them is immortal
+        return references - OWN_REFERENCES * len(objs)
     # Not a list: before 3.12 it would hold references to small numbers, which are counted as well.
     counts = array("q", filter(IMMORTAL.__gt__, map(getrefcount, objs)))
     return sum(counts) - OWN_REFERENCES * len(counts)
-
-
-def _mortal(objs: Iterable[Any]) -> list[Any]:
-    """Leave out immortals, whose counts say nothing: from 3.12 on there are many."""
-    held = list(objs)
-    if sys.version_info < (3, 12):
-        return held
-    return list(compress(held, map(IMMORTAL.__gt__, map(getrefcount, held))))
-
-
-def _reach(
-    objs: list[Any], leaves: dict[int, Any], wanted: Callable[[Iterable[Any]], list[Any]] = list
-) -> int:
-    """Add the untracked objects reachable from *objs* to *leaves*; return the number of edges.
-
-    *wanted* picks from those found; what is left out is not followed either.
-    """
-    edges = 0
-    while objs:
-        found: dict[int, Any] = {}
-        for referents in referents_of(objs):
-            edges += len(referents)
-            untracked = wanted(filterfalse(gc.is_tracked, referents))
-            found.update(zip(map(id, untracked), untracked, strict=True))
-        for known in found.keys() & leaves.keys():
-            del found[known]
-        leaves.update(found)
-        objs = list(found.values())
-    return edges
 
 
 def referents_of(objs: list[Any]) -> Iterator[list[Any]]:
@@ -149,18 +205,18 @@ def referents_of(objs: list[Any]) -> Iterator[list[Any]]:
         yield gc.get_referents(*objs[start : start + CHUNK])
 
 
-def by_type() -> dict[str, TypeCount]:
-    """Count instances and references by type name.
+def by_type(objs: list[Any]) -> dict[str, TypeCount]:
+    """Count instances and references by type name, of all that is reachable; empty the list.
 
     The names, not the types, are the keys, so that a count keeps no class alive.
     """
     counts: dict[str, list[int]] = {}
     entries: dict[int, list[int]] = {}  # by the type's id: a reference would count itself
-    objs = heap()
+    objs = reachable(objs)
     clear_type_cache()
     # All at once: naming types looks attributes up, and so puts references into the type cache.
-    for index, references in enumerate(array("q", map(getrefcount, objs))):
-        cls = type(objs[index])
+    for obj, references in zip(objs, array("q", map(getrefcount, objs)), strict=True):
+        cls = type(obj)
         entry = entries.get(id(cls))
         if entry is None:
             entry = entries[id(cls)] = counts.setdefault(type_name(cls), [0, 0])
@@ -170,12 +226,12 @@ def by_type() -> dict[str, TypeCount]:
     return {name: TypeCount(*entry) for name, entry in counts.items()}
 
 
-def packed_by_type() -> bytes:
+def packed_by_type(objs: list[Any]) -> bytes:
     """Return :func:`by_type` as one object that the collector does not track.
 
     It is of about one size each time: kept between two readings, anything else would show in them.
     """
-    return pickle.dumps({name: tuple(count) for name, count in by_type().items()})
+    return pickle.dumps({name: tuple(count) for name, count in by_type(objs).items()})
 
 
 def unpacked(counts: bytes) -> dict[str, TypeCount]:

@@ -278,7 +278,7 @@ class _FurtherRounds(_Rounds):
         self._bounds = bounds
         self._low_points = LowPoints()
         # Packed, so that neither shows in the readings, nor the first in the second.
-        self._types = [b"", b""]
+        self._types = [bytes(2), bytes(2)]
         self._seconds = array("d", [0.0])
         self._read_at = array("d", [0.0])
         self._window_took = array("d", [0.0])
@@ -308,9 +308,10 @@ class _FurtherRounds(_Rounds):
         if number < run:
             length[0] = int(number >= 0)
             if number < 0:
-                self._count_types(1)  # makes what later ones reuse (a block), and keeps their place
-                self._types[0] = bytes(len(self._types[1]))
+                rest()
+                self._types[1] = _census.packed_by_type([])  # makes what later ones reuse
                 self._count_types(0)
+                self._types[1] = bytes(len(self._types[0]))  # keeps the second's place
             return True
         if number == run:
             self._count_types(1)
@@ -334,7 +335,7 @@ class _FurtherRounds(_Rounds):
 
     def _count_types(self, number: int) -> None:
         rest()
-        self._types[number] = _census.packed_by_type()
+        self._types[number] = _census.packed_by_type(_census.tracked())
 
     def _batch(self, length: array[int]) -> Rounds:
         """Run so many rounds, fewer if time is up, more to end where memory blocks are few.

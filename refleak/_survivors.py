@@ -7,7 +7,7 @@ import itertools
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import compress, repeat
+from itertools import compress, filterfalse, repeat
 from operator import is_, is_not, sub
 from sys import getrefcount
 from types import GeneratorType, ModuleType
@@ -71,11 +71,10 @@ class Baseline:
         if modules:
             kinds = map(is_not, map(type, self.objs), repeat(ModuleType))
             self.objs = list(compress(self.objs, kinds))
-        leaves: dict[int, Any] = {}
-        _census._reach(self.objs, leaves)
+        self.objs = _census.reachable(self.objs)
         # a dict is tracked from the moment it holds a container (always, from 3.14 on)
-        self._untracked_dicts = {key for key, leaf in leaves.items() if type(leaf) is dict}
-        self.objs.extend(leaves.values())
+        dicts = compress(self.objs, map(is_, map(type, self.objs), repeat(dict)))
+        self._untracked_dicts = set(map(id, filterfalse(gc.is_tracked, dicts)))
         self._containers = len(self.objs)
         self.objs.extend(modules)
         self._frozen = Frozen()
@@ -118,9 +117,8 @@ class Baseline:
 
     def with_leaves(self, tracked: list[Any], gained: Iterable[Any] = ()) -> list[Any]:
         """Return new objects *tracked* and the untracked new ones that they hold, or *gained*."""
-        leaves: dict[int, Any] = {id(each): each for each in gained}
-        _census._reach([each for each in tracked if not is_a(each, ModuleType)], leaves)
-        strangers = self.strangers(leaves.values())
+        held = _census.reachable([each for each in tracked if not is_a(each, ModuleType)])
+        strangers = self.strangers(itertools.chain(held, gained))
         for each in tracked:
             strangers.pop(id(each), None)
         return [*tracked, *strangers.values()]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from unittest.main import TestProgram
 
-from refleak._census import TypeCount, census, packed_by_type, unpacked
+from refleak._census import TypeCount, census, packed_by_type, tracked, unpacked
 from refleak._check import Check
 from refleak._errors import LeakError
 from refleak._files import FORMATS, add_file_options, tell_others
@@ -489,7 +489,7 @@ class Readings:
         """Read before (0) or after (1) a repetition; keep nothing but the numbers."""
         settle()
         if self._detailed:
-            self._types[which] = packed_by_type()
+            self._types[which] = packed_by_type(tracked())
             settle()
         self._totals[which] = total_references()
 

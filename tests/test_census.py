@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from refleak import _census
-from refleak._census import Census, by_type, census, drift, heap, tracked
+from refleak._census import Census, by_type, census, drift, reachable, tracked
 from refleak._settle import settle
 
 kept: list = []
@@ -141,26 +141,50 @@ def test_modules_are_left_out():
 def test_the_heap_holds_each_object_once():
     """Tracked objects and leaves together hold no object twice."""
     settle()  # a collection meanwhile may find that a tracked tuple need not be tracked
-    objs = heap()
+    objs = reachable(tracked())
     assert len(objs) == len(set(map(id, objs)))
     assert any(each is kept for each in objs)
+
+
+def untracked(*held):
+    """Return a tuple of new texts that the collector does not track, once it was collected."""
+    made = (str(kept) * 2, str(kept) * 3, *held)
+    gc.collect()
+    assert not gc.is_tracked(made)
+    return made
+
+
+def test_what_several_hold_is_counted_once_with_all_references():
+    """Two tuples with one tuple between them, and two texts each."""
+    inner = untracked()
+
+    # each is referred to once, its texts as well, and the inner one twice more; two edges to
+    # the tuples, three from each
+    assert Census(8, 8, 0) == change(lambda: keep(untracked(inner), untracked(inner)))
+    assert inner
+
+
+def test_a_name_that_is_interned_is_one_reference():
+    """The interpreter's table of interned strings does not hold it."""
+    name = f"an interned name of {__name__}"
+    assert Census(1, 1, 0) == change(lambda: keep(sys.intern(name)))
 
 
 def test_counts_by_type_change_by_what_was_made():
     """Three instances more are three in the table, with their references."""
     name = f"{__name__}.Thing"
-    by_type()
-    before = by_type().get(name, (0, 0))
+    by_type(tracked())
+    before = by_type(tracked()).get(name, (0, 0))
     things = [Thing(), Thing(), Thing()]
     again = things[:1]
-    after = by_type()[name]
+    after = by_type(tracked())[name]
     assert (3, 4) == tuple(now - then for now, then in zip(after, before, strict=True))
     assert again
 
 
 def test_counting_keeps_no_class_alive():
     """The table has names of types, not types."""
-    counts = by_type()
+    counts = by_type(tracked())
     assert {str} == {type(name) for name in counts}
 
 
@@ -174,7 +198,7 @@ def test_hostile_objects_are_not_asked():
         __eq__ = __hash__ = __bool__ = __len__ = __getattribute__ = fail
 
     keep(Hostile(), {"a": Hostile()})
-    census(), drift(), by_type()
+    census(), drift(), by_type(tracked())
     del kept[:]
     gc.collect()
 

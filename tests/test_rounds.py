@@ -233,7 +233,7 @@ def test_the_bound_in_memory(monkeypatch):
     """Code that leaks much is not run until the machine is full."""
     monkeypatch.setattr(_rounds, "EXTRA_MEMORY", 20 * 1024**2)
     kept = []
-    subject = Subject(lambda number: kept.append(b"x" * 1024**2) or 1)
+    subject = Subject(lambda number: kept.append(b"x" * 4 * 1024**2) or 1)
     evidence = run(subject)
     assert subject.calls < 60
     assert evidence.stopped == "20 MiB of growth"
