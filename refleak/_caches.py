@@ -90,19 +90,21 @@ def _clear_typing() -> None:
 def _clear_abc() -> None:
     """Clear the caches of isinstance() and issubclass() of every abstract base class."""
     _abc: Any = importlib.import_module("_abc")  # built in; no type stubs describe it
-    for cls in _classes(object, set()):
+    for cls in _classes():
         if issubclass(type(cls), ABCMeta) and "_abc_impl" in vars(cls):
             _abc._reset_caches(cls)
 
 
-def _classes(root: type, seen: set[int]) -> Iterator[type]:
-    subclasses: list[type] = type.__subclasses__(root)
-    for cls in subclasses:
-        if id(cls) not in seen:
-            seen.add(id(cls))
-            yield cls
-            if not issubclass(cls, type):
-                yield from _classes(cls, seen)
+def _classes() -> list[type]:
+    """Return all classes."""
+    seen = {id(object)}
+    found: list[type] = [object]
+    for cls in found:  # it grows meanwhile
+        for subclass in type.__subclasses__(cls):
+            if id(subclass) not in seen:
+                seen.add(id(subclass))
+                found.append(subclass)
+    return found
 
 
 class _FunctoolsCaches:
