@@ -100,7 +100,8 @@ def _classes() -> list[type]:
     seen = {id(object)}
     found: list[type] = [object]
     for cls in found:  # it grows meanwhile
-        for subclass in type.__subclasses__(cls):
+        subclasses: list[type] = type.__subclasses__(cls)
+        for subclass in subclasses:
             if id(subclass) not in seen:
                 seen.add(id(subclass))
                 found.append(subclass)
