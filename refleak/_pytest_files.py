@@ -27,6 +27,8 @@ from refleak._results import (
 WRITTEN = ("html", "sarif")
 """The kinds of files with an option here; JUnit's XML is pytest's own."""
 
+UNCHECKED = "neither -R nor a marker had it checked"
+
 
 def attach(report: pytest.TestReport, found: Report) -> None:
     """Keep what a check found in a report of pytest's, as a text that pytest-xdist can send."""
@@ -93,8 +95,10 @@ def _result(report: pytest.TestReport, seconds: float) -> Result:
         status, text = SKIPPED, _reason(report)
     elif verdict:
         status = LEAKED if verdict["leaking"] else NOT_JUDGED
-    else:
+    elif hasattr(report, "refleak_seconds"):
         status = PASSED
+    else:
+        status, text = NOT_JUDGED, UNCHECKED
     return Result(report.nodeid, status, seconds, found, text, report.nodeid.partition("::")[0])
 
 

@@ -384,11 +384,10 @@ def started(folder, *arguments):
     return python(*arguments, folder=folder, PYTHONPATH=str(ROOT), PYTEST_ADDOPTS="")
 
 
-def statuses(path):
+def statuses(path, names):
     """Return the status that a page's table gives each test, by the last part of its name."""
     texts = [text.strip() for text in Reader(path.read_text(encoding="utf-8")).texts]
     words = [text for text in texts if text]
-    names = ("test_keep", "test_drop", "test_fail", "test_skip", "test_parts", "test_expected")
     found = {}
     for name, status in itertools.pairwise(words):
         for each in names:
@@ -427,7 +426,7 @@ def test_unittest_writes_every_kind(folder):
     ran = started(folder, "-m", "refleak", "unittest", *arguments)
     assert 1 == ran.returncode, ran.stderr
     assert "\n::error file=test_subjects.py,line=17," in f"\n{ran.stdout}"
-    assert EXPECTED == statuses(folder / "out.html")
+    assert EXPECTED == statuses(folder / "out.html", EXPECTED)
     assert 1 == len(json.loads((folder / "out.sarif").read_text())["runs"][0]["results"])
     suite = ET.parse(folder / "out.junit").getroot()[0]
     assert ("6", "3", "2") == tuple(suite.get(each) for each in ("tests", "failures", "skipped"))
@@ -446,13 +445,27 @@ def test_pytest_writes_pages_and_sarif(folder):
     options = ["--leaks-html=out.html", "--leaks-sarif=out.sarif", "-p", "no:cacheprovider"]
     ran = started(folder, "-m", "pytest", "-p", "leaks", "-R", "2:2", *options, "test_subjects.py")
     assert 1 == ran.returncode, ran.stdout
-    assert EXPECTED == statuses(folder / "out.html")
+    assert EXPECTED == statuses(folder / "out.html", EXPECTED)
     (result,) = json.loads((folder / "out.sarif").read_text())["runs"][0]["results"]
     place = result["locations"][0]["physicalLocation"]
     assert ("test_subjects.py", 17) == (
         place["artifactLocation"]["uri"],
         place["region"]["startLine"],
     )
+
+
+def test_what_pytest_did_not_check_is_not_called_passed(folder):
+    """Without ``-R``, and with ``no_leak_check``, the page says that nothing was judged."""
+    (folder / "test_unchecked.py").write_text(
+        "import pytest\ndef test_plain(): pass\n@pytest.mark.no_leak_check\ndef test_left(): pass\n"
+    )
+    options = ["--leaks-html=out.html", "-p", "no:cacheprovider", "test_unchecked.py"]
+    for checking, plain in (([], "not judged"), (["-R", "2:2"], "passed")):
+        ran = started(folder, "-m", "pytest", "-p", "leaks", *checking, *options)
+        assert 0 == ran.returncode, ran.stdout
+        assert {"test_plain": plain, "test_left": "not judged"} == statuses(
+            folder / "out.html", ("test_plain", "test_left")
+        )
 
 
 @pytest.mark.parametrize("path", ["missing/out.html", "."])
