@@ -119,9 +119,8 @@ def drift() -> Drift:
 class Walk:
     """The way through the heap: all objects that can be seen, each once, and the edges between.
 
-    Most untracked objects have a single reference, so the walk meets them only once. It remembers
-    those that have several, which is what costs: an exact count takes half as long again as a
-    fingerprint.
+    Most untracked objects have a single reference, so the walk meets them only once. Those that
+    have several must be remembered to be told apart, which is what costs.
     """
 
     def __init__(self, *, immortals: bool = True) -> None:
