@@ -157,7 +157,7 @@ def test_the_progress_of_a_long_hunt(subjects, capsys, monkeypatch):
     lines = capsys.readouterr().err.split("\r")
     doubt = [line for line in lines if "(further: references)" in line]
     assert re.search(
-        r"round [\d,]+ \(further: references\), \d\.\d s, at most \d\.\d s more", doubt[-1]
+        r"round [\d,]+ \(further: references\), \d+\.\d s, at most \d+\.\d s more", doubt[-1]
     )
     assert {front.ProgressLine.COLUMNS} >= {len(line) for line in doubt}
 
