@@ -166,8 +166,9 @@ def test_what_several_hold_is_counted_once_with_all_references():
 
 def test_a_name_that_is_interned_is_one_reference():
     """The interpreter's table of interned strings does not hold it."""
-    name = f"an interned name of {__name__}"
-    assert Census(1, 1, 0) == change(lambda: keep(sys.intern(name)))
+    name = sys.intern(f"an interned name of {__name__}")
+    references = 0 if sys.version_info[:2] == (3, 12) else 1  # immortal there
+    assert Census(references, 1, 0) == change(lambda: keep(name))
 
 
 def test_counts_by_type_change_by_what_was_made():
