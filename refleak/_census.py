@@ -39,6 +39,10 @@ OWN_REFERENCES = next(map(getrefcount, [object()]))
 ONCE = OWN_REFERENCES + 1
 """What it tells of an object to which there is one reference more."""
 
+NAMES_TWICE = sys.version_info >= (3, 14)
+"""Whether the interpreter's table of interned strings is tracked: it refers to each of them twice,
+and they do not count it, so that a text of one reference may be met three times."""
+
 
 class Drift(NamedTuple):
     """A fingerprint of the heap: unequal ones mean that something drifted, equal ones that not."""
@@ -63,36 +67,14 @@ class TypeCount(NamedTuple):
     references: int
 
 
-class _Interned:
-    """The interpreter's own table of interned strings, which is tracked from 3.14 on.
-
-    It refers to each string twice without being counted, so it is no holder of any.
-    """
-
-    def __init__(self) -> None:
-        self._table: dict[str, str] | None = None
-
-    def table(self) -> dict[str, str] | None:
-        """Return it, None where nothing can reach it (before 3.14, or the user froze it)."""
-        if self._table is None and sys.version_info >= (3, 14):
-            name = sys.intern(f"what nothing but {__name__} interns")
-            for each in gc.get_referrers(name):
-                if type(each) is dict and each.get(name) is name:
-                    self._table = each
-        return self._table
-
-
-_INTERNED = _Interned()
-
-
 def tracked() -> list[Any]:
-    """Return all tracked objects but modules, and but the table of interned strings.
+    """Return all tracked objects but modules.
 
     Modules are left out since ``gc.get_referents`` of one can hang: on 3.12 the traverse of
     ``_asyncio`` visits a free list of dead objects. Their dicts are tracked on their own.
     """
-    module, interned = types.ModuleType, _INTERNED.table()
-    return [obj for obj in gc.get_objects() if type(obj) is not module and obj is not interned]
+    module = types.ModuleType
+    return [obj for obj in gc.get_objects() if type(obj) is not module]
 
 
 def drift() -> Drift:
@@ -100,15 +82,13 @@ def drift() -> Drift:
 
     No untracked object need be told apart for it: each counts once per edge that leads to it.
     """
-    interned = _INTERNED.table()
     objs = gc.get_objects()
     edges = references = 0
     get_referents, module = gc.get_referents, types.ModuleType
     clear_type_cache()  # before 3.12 it holds references to None, fewer with each look-up
     for start in range(0, len(objs), CHUNK):
-        # Left out as in tracked(); here, since the chunk is in the cache afterwards.
-        chunk = objs[start : start + CHUNK]
-        chunk = [obj for obj in chunk if type(obj) is not module and obj is not interned]
+        # Modules are left out as in tracked(); here, since the chunk is in the cache afterwards.
+        chunk = [obj for obj in objs[start : start + CHUNK] if type(obj) is not module]
         referents = get_referents(*chunk)
         edges += len(referents)
         references += sum(map(getrefcount, referents))
@@ -135,8 +115,9 @@ class Walk:
         immortals, those that are not tracked are left out and not followed.
         """
         shared: dict[int, Any] = {}
+        objs.reverse()  # since a list is cheaply emptied at its end only
         while objs:
-            chunk = objs[-CHUNK:]
+            chunk = objs[: -CHUNK - 1 : -1]
             del objs[-CHUNK:]
             yield chunk
             yield from self._leaves(chunk, shared)
@@ -161,6 +142,10 @@ class Walk:
             objs = list(filterfalse(gc.is_tracked, found))
             del found
             counts = list(map(getrefcount, objs))
+            if NAMES_TWICE:
+                counts = [
+                    count + (type(obj) is str) for obj, count in zip(objs, counts, strict=True)
+                ]
             if counts.count(ONCE) < len(counts):
                 end = self._end
                 several = [

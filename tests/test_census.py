@@ -165,10 +165,19 @@ def test_what_several_hold_is_counted_once_with_all_references():
 
 
 def test_a_name_that_is_interned_is_one_reference():
-    """The interpreter's table of interned strings does not hold it."""
+    """The interpreter's table of interned strings refers to it as well, and is not counted."""
     name = sys.intern(f"an interned name of {__name__}")
     references = 0 if sys.version_info[:2] == (3, 12) else 1  # immortal there
     assert Census(references, 1, 0) == change(lambda: keep(name))
+
+
+def test_a_name_that_only_one_holds_is_met_once():
+    """No name is there twice, though the table may refer to it as often as that."""
+    settle()
+    keep(sys.intern(f"another interned name of {__name__}"))
+    objs = reachable(tracked())
+    assert 1 == sum(each is kept[0] for each in objs)
+    del kept[:]
 
 
 def test_counts_by_type_change_by_what_was_made():
