@@ -131,7 +131,10 @@ class Walk:
                 del further[known]
             shared.update(further)
             objs = list(further.values())
-        yield shared.values()
+        last = shared.values()
+        # Naming a method for the first times puts its name into the cache, later it does not.
+        clear_type_cache()
+        yield last
 
     def _leaves(self, objs: list[Any], shared: dict[int, Any]) -> Iterator[list[Any]]:
         """Yield those that one reference leads to, from *objs*; add others to *shared*, by id."""
@@ -162,7 +165,6 @@ def census() -> Census:
     """Count references, edges and tracked objects exactly."""
     objs = tracked()
     count = len(objs)
-    clear_type_cache()
     walk = Walk(immortals=False)
     references = sum(map(_references, walk.parts(objs)))
     return Census(references, walk.edges, count)
@@ -197,7 +199,6 @@ def by_type(objs: list[Any]) -> dict[str, TypeCount]:
     counts: dict[str, list[int]] = {}
     entries: dict[int, list[int]] = {}  # by the type's id: a reference would count itself
     objs = reachable(objs)
-    clear_type_cache()
     # All at once: naming types looks attributes up, and so puts references into the type cache.
     for obj, references in zip(objs, array("q", map(getrefcount, objs)), strict=True):
         cls = type(obj)

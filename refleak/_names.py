@@ -89,11 +89,8 @@ def module_of(cls: type) -> str:
 
 def is_own(obj: Any) -> bool:
     """Tell whether *obj* is an instance, a frame, a generator or code of this library itself."""
-    kind = type(obj)
-    if kind is types.CodeType or kind is types.FrameType or id(kind) in _SUSPENDED:
-        code: types.CodeType | None = obj if kind is types.CodeType else code_of(obj)
-        return code is not None and code.co_filename.startswith(OWN_FOLDER)
-    return _is_own_kind(kind)
+    code = obj if type(obj) is types.CodeType else code_of(obj)
+    return _is_own_kind(type(obj)) if code is None else code.co_filename.startswith(OWN_FOLDER)
 
 
 OWN_FOLDER = is_own.__code__.co_filename.removesuffix("_names.py")

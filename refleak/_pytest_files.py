@@ -28,6 +28,7 @@ WRITTEN = ("html", "sarif")
 """The kinds of files with an option here; JUnit's XML is pytest's own."""
 
 UNCHECKED = "neither -R nor a marker had it checked"
+"""Why a test that passed was not judged."""
 
 
 def attach(report: pytest.TestReport, found: Report) -> None:

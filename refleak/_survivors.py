@@ -7,7 +7,7 @@ import itertools
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import compress, filterfalse, repeat
+from itertools import compress, repeat
 from operator import is_, is_not, sub
 from sys import getrefcount
 from types import GeneratorType, ModuleType
@@ -73,8 +73,9 @@ class Baseline:
             self.objs = list(compress(self.objs, kinds))
         self.objs = _census.reachable(self.objs)
         # a dict is tracked from the moment it holds a container (always, from 3.14 on)
-        dicts = compress(self.objs, map(is_, map(type, self.objs), repeat(dict)))
-        self._untracked_dicts = set(map(id, filterfalse(gc.is_tracked, dicts)))
+        self._untracked_dicts = {
+            id(obj) for obj in self.objs if type(obj) is dict and not gc.is_tracked(obj)
+        }
         self._containers = len(self.objs)
         self.objs.extend(modules)
         self._frozen = Frozen()
