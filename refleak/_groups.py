@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import types
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import _lru_cache_wrapper
@@ -118,6 +119,7 @@ class Groups:
         "_calls",
         "_hidden",
         "_ignored",
+        "_paths",
         "_search",
         "_traces",
         "filling",
@@ -139,13 +141,14 @@ class Groups:
         self._hidden = hidden
         self._calls = calls
         self._ignored = ignored
+        self._paths: dict[int, Path] = {}
         self._traces: dict[int, _origins.Frames] = {}
         self._amounts: dict[tuple[_origins.Line, ...], Origin] = {}
         self.found: list[Survivors] = []
         self.natives: list[Unaccounted] = []
         self.filling: list[Filling] = []
         self.left_out = 0
-        hidden.add(self._traces)
+        hidden.add(self._traces, self._paths)
 
     def trace(self, tracked: list[Any], grown: list[Grown], earlier: Population) -> None:
         """Look up where a sample of the new objects was allocated, while it is known.
@@ -176,7 +179,7 @@ class Groups:
         self._amounts = {origin.lines: origin for origin in origins}
         graph = Graph(new, self._hidden)
         known = bytearray(len(graph.objs))
-        self._by_container(graph, known, self._unfolded(grown))
+        self._by_container(graph, known, self._users_first(graph, self._unfolded(grown)))
         self._by_type(graph, known, *populations)
 
     def _unfolded(self, grown: list[Grown]) -> list[Grown]:
@@ -189,6 +192,21 @@ class Groups:
             if type(part) is dict
         }
         return [each for each in grown if id(each.obj) not in inner]
+
+    def _users_first(self, graph: Graph, grown: list[Grown]) -> list[Grown]:
+        """Put the standard library's containers behind the user's that gained as many items.
+
+        The first is told as the holder of what several gained.
+        """
+        first, rest = grown[: 2 * MAX_GROUPS], grown[2 * MAX_GROUPS :]
+        alike = Counter(each.after - each.before for each in first)
+
+        def rank(each: Grown) -> tuple[int, bool]:
+            gain = each.after - each.before
+            tied = alike[gain] > 1 and not self._search.late()
+            return -gain, tied and self._path(each.obj, graph).standard
+
+        return sorted(first, key=rank) + rest
 
     def _by_container(self, graph: Graph, known: bytearray, grown: list[Grown]) -> None:
         owner: dict[int, int] = {}
@@ -271,7 +289,11 @@ class Groups:
             self.found[number] = replace_also(group, also)
 
     def _path(self, obj: object, graph: Graph) -> Path:
-        return self._search.path(obj, graph.__contains__)
+        """Find the way to a container that grew, once."""
+        path = self._paths.get(id(obj))
+        if path is None:
+            path = self._paths[id(obj)] = self._search.path(obj, graph.__contains__)
+        return path
 
     def _kinds(
         self, graph: Graph, direct: list[int], grown: Grown, gained: list[Any]

@@ -130,7 +130,7 @@ class Path:
 
     ``through`` are the types met on the way, for `ignore`; ``limit`` says how many items the
     object's direct holder has and may have, if that is bounded; ``found`` says whether a root was
-    reached at all.
+    reached at all, ``standard`` whether it is the standard library's.
     """
 
     root: str
@@ -138,18 +138,21 @@ class Path:
     through: tuple[type, ...]
     limit: tuple[int, int] | None = None
     found: bool = True
+    standard: bool = False
 
 
 class Root(NamedTuple):
     """Where a chain begins: its text, the name of the first link, and where its path goes on.
 
     ``weak`` roots go away by themselves sooner or later: a suspended generator, a frame.
+    ``standard`` ones are a module, a class or an event loop of the standard library.
     """
 
     text: str
     name: str = ""
     start: int = 0
     weak: bool = False
+    standard: bool = False
 
 
 class Hidden:
@@ -209,8 +212,8 @@ class Search:
             if module is not None:
                 name = base_name(chain[0])
                 written = f"{name}.{written}" if written else name
-                return Path(module, written, through, limit)
-        return Path(root.text, written, through, limit)
+                return Path(module, written, through, limit, standard=root.standard)
+        return Path(root.text, written, through, limit, standard=root.standard)
 
     def referrers(self, objs: list[Any]) -> list[Any]:
         """Return the objects that refer to any of *objs*, without this library's own."""
@@ -282,17 +285,19 @@ class Search:
         kind: Any = type(obj)
         if kind is dict:
             name = self._modules.get(id(obj))
-            return None if name is None else Root(f"module {shorten(name)}")
+            if name is None:
+                return None
+            return Root(f"module {shorten(name)}", standard=_is_standard(name))
         if len(chain) == 1 and kind is not _lru_cache_wrapper:
             return None
         if kind is types.FunctionType:
             return _function_root(obj, chain)
         if issubclass(kind, type):
-            return Root(f"class {type_name(obj)}")
+            return Root(f"class {type_name(obj)}", standard=_is_standard(module_of(obj)))
         if kind is _lru_cache_wrapper:
             return Root(f"lru_cache of {function_name(obj)}", start=2)
         if _is_event_loop(kind):
-            return Root(f"asyncio event loop ({base_name(kind)})")
+            return Root(f"asyncio event loop ({base_name(kind)})", standard=True)
         if kind is Context:
             return _context_root(obj, chain)
         if kind is types.FrameType or code_of(obj) is not None:
@@ -344,6 +349,10 @@ def _links(nodes: list[Any], towards: list[int], index: int) -> list[Any]:
         chain.append(nodes[index])
         index = towards[index]
     return chain
+
+
+def _is_standard(module: str) -> bool:
+    return module.partition(".")[0] in sys.stdlib_module_names
 
 
 def _is_event_loop(kind: type) -> bool:

@@ -7,6 +7,7 @@ import contextvars
 import ctypes
 import functools
 import logging
+import string
 import threading
 import types
 import weakref
@@ -329,6 +330,26 @@ def test_two_holders():
     assert {"kept", "drops"} == {
         str(holder).split(" -> ")[1].split(" ")[0] for holder in (group.holder, *group.also)
     }
+
+
+@pytest.mark.parametrize("users_first", [True, False])
+def test_the_users_own_holder_is_told_first(monkeypatch, users_first):
+    """Where a container of the standard library gains as much, it is a further holder."""
+    older, newer = [], []
+    own, standard = (older, newer) if users_first else (newer, older)
+    monkeypatch.setattr(f"{NAME}.drops", own)
+    monkeypatch.setattr(string, "kept", standard, raising=False)
+
+    def subject():
+        widget = Widget()
+        own.append(widget)
+        standard.append(widget)
+
+    (group,) = diagnosis_of(subject).survivors
+    holders = [str(group.holder), *map(str, group.also)]
+    assert [f"module {NAME} -> drops", "module string -> kept"] == [
+        holder.partition(" (")[0] for holder in holders
+    ]
 
 
 def test_a_local_variable_of_a_running_function():
