@@ -98,6 +98,10 @@ class Windows:
         """
         self._idle[self._count[0] - 1] = rounds
 
+    def lengths(self) -> Sequence[int]:
+        """Return how many rounds each window has."""
+        return self._rounds[: self._count[0]]
+
     def growth(self, series: Series) -> dict[str, list[Window]]:
         """Return the windows of each quantity."""
         found: dict[str, list[Window]] = {}

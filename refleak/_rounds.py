@@ -40,8 +40,9 @@ EXTRA_FACTOR = 10
 EXTRA_MEMORY = 256 * 1024 * 1024
 """Bytes that further rounds may be expected to add to the process."""
 
-MOST_WINDOWS = 40
-"""Windows double, so this many are more than any bound in time allows."""
+MOST_WINDOWS = 60
+"""Windows double each time or every second time, so this many are more than bounds in time allow,
+but for rounds that become ever faster; these end there."""
 
 LOOKS = 4
 """Times the measured rounds are run as long as costly quantities alone grow: bytes in use by malloc
@@ -283,6 +284,8 @@ class _FurtherRounds(_Rounds):
         self._read_at = array("d", [0.0])
         self._window_took = array("d", [0.0])
         self._idle = column(1)
+        self._alone = column(1)
+        self._stopped: str | None = None
 
     def rounds(self) -> Rounds:
         """Repeat the measured rounds, then run windows that double, until all is decided.
@@ -329,8 +332,7 @@ class _FurtherRounds(_Rounds):
             # run during a window's reading as well, which may take longer than its rounds.
             self._idle[0] = number > run and other_threads()
         if not self._idle[0]:
-            low = self._low_points.found()
-            length[0] = 0 if self._decided() else self._bounds.allow(length[0], low=low)
+            length[0] = 0 if self._decided() else self._next_window()
         return length[0] > 0
 
     def _count_types(self, number: int) -> None:
@@ -355,23 +357,38 @@ class _FurtherRounds(_Rounds):
                 break
         self._seconds[0] = time.monotonic() - began
 
+    def _next_window(self) -> int:
+        """Return how many rounds follow, 0 when a bound is reached."""
+        lengths, left = self._windows.lengths(), self._bounds.left()
+        left[f"{MOST_WINDOWS} windows"] = (MOST_WINDOWS - len(lengths)) * self._bounds.rounds_left()
+        length = next_window(
+            lengths,
+            max(0, int(min(left.values()))),
+            low=self._low_points.found(),
+            alone=self._alone[0],
+        )
+        if not length:
+            self._stopped = min(left, key=left.__getitem__)
+        return length
+
     def _decided(self) -> bool:
         """Tell whether more rounds cannot add to the verdict, or would do harm.
 
         A leaking resource ends them: hundreds of descriptors or threads would harm the process.
         """
         verdicts = self._verdicts(exhausted=False)
-        for number, (_, verdict) in enumerate(verdicts):
-            if verdict is Verdict.SUSPICIOUS:
-                self._in_doubt[0] = number
-                break
+        doubtful = [
+            number for number, (_, verdict) in enumerate(verdicts) if verdict is Verdict.SUSPICIOUS
+        ]
+        self._in_doubt[0] = doubtful[0] if doubtful else self._in_doubt[0]
+        self._alone[0] = min((verdicts[number][0].alone for number in doubtful), default=0)
         if any(rule.harms and verdict is Verdict.LEAKING for rule, verdict in verdicts):
             return True
         if all(verdict is not Verdict.SUSPICIOUS for _, verdict in verdicts):
             return True
         return all(
             verdict is Verdict.CLEAN
-            or (verdict is Verdict.LEAKING and 0 < (rule.alone or 0) <= self._bounds.rounds())
+            or (verdict is Verdict.LEAKING and 0 < rule.alone <= self._bounds.rounds())
             for rule, verdict in self._verdicts(exhausted=True)
         )
 
@@ -400,7 +417,7 @@ class _FurtherRounds(_Rounds):
             windows=self._windows.growth(self._series),
             types=(_census.unpacked(self._types[0]), _census.unpacked(self._types[1])),
             idle=self._windows.idle_rates(self._series),
-            stopped=self._bounds.reached,
+            stopped=self._stopped,
             frozen_before=first.frozen_before,
         )
 
@@ -432,21 +449,17 @@ class _Bounds:
         self._memory = system.resident_memory()
         self._rounds = column(1)
         self._seconds = array("d", [0.0])
-        self.reached: str | None = None
 
-    def allow(self, last: int, *, low: bool) -> int:
-        """Return how many rounds follow a window of *last* rounds, 0 when a bound is reached."""
-        rounds = next_window(last, self.rounds_left(), low=low)
+    def left(self) -> dict[str, float]:
+        """Return how many further rounds each bound allows, by the bound."""
+        done, rounds_left = self._rounds[0], self.rounds_left()
+        seconds = max(self._seconds[0], sys.float_info.epsilon)
         grown = max(1, system.resident_memory() - self._memory)
-        if self.seconds_left() <= 0:
-            self.reached = f"{self._most_seconds:.3g} seconds"
-        elif not rounds:
-            self.reached = f"{self._most_rounds:,} rounds"
-        elif grown / self._rounds[0] * rounds > EXTRA_MEMORY - grown:
-            self.reached = f"{EXTRA_MEMORY // 1024**2} MiB of growth"
-        else:
-            return rounds
-        return 0
+        return {
+            f"{self._most_rounds:,} rounds": rounds_left,
+            f"{self._most_seconds:.3g} seconds": self.seconds_left() * done / seconds,
+            f"{EXTRA_MEMORY // 1024**2} MiB of growth": (EXTRA_MEMORY - grown) * done / grown,
+        }
 
     def rounds_left(self) -> int:
         """Return how many further rounds may be run."""

@@ -49,11 +49,14 @@ class Rule(NamedTuple):
     many rounds no more are needed (None: use all rounds that the bounds allow, since caches settle
     late). ``steady``: how far the rate of one window may fall below the one before; 0.5 bears
     a leak in every 4th call and still tells a cache that fills ever more slowly.
-    ``exact``: the rate may not rise by more than that either. ``every``: only what happens at least
-    once in every ``run`` calls is a leak, not what is rarer. ``least``: the smallest thing that
-    can leak. ``grain``: in steps of how many such things the quantity may move. ``harms``: a leak
-    of it ends all rounds, since more of it would harm the process. ``alone``: so many rounds are
-    enough when no other quantity is in doubt.
+    ``exact``: the rate may not rise by more than that either, and the last window may not be longer
+    than the one before: tables grow with what piles up in a window, such as classes that wait for
+    the collector, and keep that size, which looks like a leak as long as windows double.
+    ``every``: only what happens at least once in every ``run`` calls is a leak, not what is rarer.
+    ``least``: the smallest thing that can leak. ``grain``: in steps of how many such things the
+    quantity may move. ``harms``: a leak of it ends all rounds, since more of it would harm the
+    process. ``alone``: so many rounds are enough when no other quantity is in doubt (0: all that
+    the bounds allow).
     """
 
     windows: int
@@ -64,7 +67,7 @@ class Rule(NamedTuple):
     least: float = 1
     grain: int = 1
     harms: bool = False
-    alone: int | None = None
+    alone: int = 0
 
     def tolerant(self) -> Rule:
         """Return the rule for growth beyond what is tolerated, which may be a part of one thing."""
@@ -78,14 +81,14 @@ RULES = {
     "blocks": Rule(windows=2, enough=None, steady=0.5, every=True),
     # What grows in malloc alone, with no object that grows along, is no known cache. malloc's
     # smallest chunks come from larger ones at first, so that 32 bytes a call begin as 44.
-    "bytes": Rule(windows=3, enough=None, steady=0.6, exact=True, least=16, grain=4, alone=56),
+    "bytes": Rule(windows=3, enough=None, steady=0.6, exact=True, least=16, grain=4, alone=60),
     # Hundreds of leaked descriptors or threads would harm the process; pools stop below 50.
     "resource": Rule(windows=3, enough=56, steady=0.7, harms=True),
 }
 """The rules by name, as :class:`refleak.Probe` names them."""
 
-LATE_STEADY = 0.8
-"""How steady bytes must be that did not grow in some window: malloc's heap alone may begin late."""
+ALIKE = 1.25
+"""Windows are as good as equally long up to this ratio."""
 
 MAX_NOISE = 8
 """Noise beyond so many of a rule's least things is not allowed for."""
@@ -100,20 +103,33 @@ def rising(deltas: Sequence[float]) -> bool:
     return any(delta > 0 for delta in deltas)
 
 
-def next_window(last: int, left: int, *, low: bool = False) -> int:
-    """Return how many rounds follow a window of *last* rounds when *left* more can be had.
+def next_window(lengths: Sequence[int], left: int, *, low: bool = False, alone: int = 0) -> int:
+    """Return how many rounds follow windows of these *lengths* when *left* more can be had.
 
-    Twice as many; but the last two windows are equally long, since a cache that was still filling
-    before them then differs most from a leak. After one that ended at a *low* point more are left
-    for equally long ones, since each may be longer. 0 when too few are left to add to the verdict.
+    Twice as many as before; but the last two windows are about equally long, since a cache that
+    was still filling before them then differs most from a leak. After one that ended at a *low*
+    point more are left for equally long ones, since each may be longer. 0 when too few are left to
+    add to the verdict.
+
+    alone: all that is in doubt may end after so many rounds, or after later windows that were
+    equally long; if too few are left for that, since rounds took longer than expected, a short
+    window more is worth it.
     """
-    if low and last <= left < 6 * last:
+    last, done = lengths[-1], sum(lengths)
+    if alone and (done < alone or lengthened(lengths)):
+        left = min(left, max(last, alone - done))
+    elif low and last <= left < 6 * last:
         return last
     if left >= 3 * last:
         return 2 * last
     if left < last / 2:
-        return 0
-    return left // 2 if left >= 1.5 * last else left
+        return -(-last // 4) if alone and lengthened(lengths) else 0
+    return left // 2 if left >= ALIKE * last else left
+
+
+def lengthened(lengths: Sequence[int]) -> bool:
+    """Tell whether the last window is longer than the one before."""
+    return len(lengths) > 1 and lengths[-1] > ALIKE * lengths[-2]
 
 
 def drop(growths: Sequence[float]) -> float:
@@ -139,14 +155,14 @@ def judge(
         return Verdict.CLEAN
     rounds = sum(window.rounds for window in windows)
     noise = _noise(windows, rule, deltas)
-    if rule.exact and any(window.growth <= 0 for window in windows):
-        rule = rule._replace(steady=max(rule.steady, LATE_STEADY))
     if exhausted or (rule.enough is not None and rounds >= rule.enough):
         recent = decisive(windows, rule.windows)
+        comparable = not rule.exact or not lengthened([window.rounds for window in recent])
         if len(recent) < rule.windows and rule.exact:
             recent = [*(Window(1, delta) for delta in deltas), *windows[1:]][-rule.windows :]
         if (
-            steady(recent, rule)
+            comparable
+            and steady(recent, rule)
             and not _ebbed(windows, recent, rule)
             and all(_grew(window, rule, run, noise) for window in recent)
             and _outgrew(recent, drop([*deltas, *(window.growth for window in windows)]))

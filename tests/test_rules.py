@@ -30,7 +30,10 @@ MOST = 2000
 
 
 def windows_of(deltas, rule, run, most=MOST):
-    """Make windows of a series and judge them, as _rounds does: until all is decided."""
+    """Make windows of a series and judge them, as _rounds does until all is decided.
+
+    As if another quantity were in doubt as well, which ends as late.
+    """
     levels = [0, *accumulate(deltas[:most])]
     windows, end, length, low_points = [], 0, run, LowPoints()
     while length:
@@ -44,7 +47,8 @@ def windows_of(deltas, rule, run, most=MOST):
         low_points.begin()
         verdict = judge(windows, rule, run=run, deltas=deltas[:run])
         decided = verdict is Verdict.CLEAN or (rule.enough and verdict is Verdict.LEAKING)
-        length = 0 if decided else next_window(length, most - end, low=low_points.found())
+        lengths, low = [window.rounds for window in windows], low_points.found()
+        length = 0 if decided else next_window(lengths, most - end, low=low)
     return windows
 
 
@@ -169,12 +173,16 @@ def test_blocks_that_functions_get_once_are_not_called_a_leak():
     assert Verdict.SUSPICIOUS is verdict
 
 
-@pytest.mark.parametrize(("expected", "first"), [(Verdict.SUSPICIOUS, 0), (Verdict.LEAKING, 300)])
-def test_bytes_that_begin_late_must_be_steadier(expected, first):
-    """A call that creates classes on 3.10 showed the first series, and leaks nothing."""
-    lengths, growths = (4, 8, 16, 32, 64, 128), (first, 592, 2160, 2208, 4832, 12256)
-    windows = list(map(Window, lengths, growths))
-    assert expected is judge(windows, BYTES, run=4, deltas=(0, 0, 0, first), exhausted=True)
+@pytest.mark.parametrize(
+    ("expected", "again"),
+    [(Verdict.SUSPICIOUS, None), (Verdict.CLEAN, 0), (Verdict.LEAKING, 7296)],
+)
+def test_bytes_must_grow_in_two_equally_long_windows(expected, again):
+    """Calls that create classes showed the first series, and leak nothing."""
+    windows = [*map(Window, (4, 8, 16, 32, 64), (0, 576, 1632, 3264, 7296))]
+    if again is not None:
+        windows.append(Window(64, again))
+    assert expected is judge(windows, BYTES, run=4, deltas=(0, 0, 0, 0), exhausted=True)
 
 
 def test_irregular_bytes_are_not_called_a_leak():
@@ -198,6 +206,29 @@ def test_windows_double_and_the_last_two_are_equal():
     assert [4, 8, 16, 32, 64, 128, 256, 512, 490, 490] == [
         window.rounds for window in windows_of(repeated(1), COUNT, 4)
     ]
+
+
+def lengths_until(most, alone, count):
+    """Return the lengths of windows that go on in doubt about one quantity alone."""
+    lengths = [4]
+    while len(lengths) < count:
+        lengths.append(next_window(lengths, most - sum(lengths), alone=alone))
+    return lengths
+
+
+def test_what_may_end_alone_is_seen_in_equal_windows():
+    """When so many rounds are enough, the last windows before are equal, and each later pair is."""
+    assert [4, 8, 16, 16, 16, 32, 32, 64, 64] == lengths_until(2000, 60, 9)
+    assert [4, 8, 16, 16, 16, 32, 32, 64, 64, 0] == lengths_until(270, 60, 10)
+    assert [4, 8, 8, 0] == lengths_until(20, 60, 4)
+
+
+def test_doubt_of_others_ends_with_an_equal_window():
+    """When only what may end alone is left in doubt, the window that doubled is repeated."""
+    assert 64 == next_window([4, 8, 16, 32, 64], 1876, alone=60)
+    assert 128 == next_window([4, 8, 16, 32, 64, 64], 1812, alone=60)
+    assert 128 == next_window([4, 8, 16, 32, 64], 1876)
+    assert [16, 0] == [next_window([4, 8, 16, 32, 64], 20, alone=alone) for alone in (60, 0)]
 
 
 def test_windows_keep_to_the_bound():

@@ -31,9 +31,11 @@ THINGS = Quantity()
 PLAN = make_plan(probes=["-all", THINGS])
 
 
-def evidence(growths, *, deltas=(2, 2, 2, 2), idle=0.0, stopped="2,000 rounds", name="things"):
-    """Return evidence of doubling windows with these growths."""
-    windows = [Window(4 << number, growth) for number, growth in enumerate(growths)]
+def evidence(
+    growths, *, deltas=(2, 2, 2, 2), idle=0.0, stopped="2,000 rounds", name="things", longest=2000
+):
+    """Return evidence of windows that double up to the *longest*, with these growths."""
+    windows = [Window(min(4 << number, longest), growth) for number, growth in enumerate(growths)]
     return Evidence(
         rounds=9 + sum(window.rounds for window in windows),
         measured={name: deltas},
@@ -75,7 +77,8 @@ def test_the_rate_is_that_of_a_late_window_where_deltas_differ():
 def test_what_strays_in_one_window_is_no_part_of_the_rate():
     """Bytes that something else took once do not blur how many a call loses."""
     native = Quantity("native heap", "byte", "bytes")
-    given = evidence([320, 640, 1280, 2976], deltas=(80, 96, 80, 80), name="native heap")
+    growths, deltas = [320, 640, 1280, 1696], (80, 96, 80, 80)
+    given = evidence(growths, deltas=deltas, name="native heap", longest=16)
     plan = make_plan(probes=["-all", native])
     assert 80 == found(given, plan, [native]).leaking[0].per_call
 
@@ -128,8 +131,8 @@ def test_growth_that_another_explains_is_part_of_it():
     blocks = Quantity("memory blocks", "memory block")
     native = Quantity("native heap", "byte", "bytes")
     plan = make_plan(probes=["-all", blocks, native])
-    windows = [8, 16, 32]
-    each = [evidence(windows, name=probe.name) for probe in (blocks, native)]
+    windows = [8, 16, 32, 32]
+    each = [evidence(windows, name=probe.name, longest=16) for probe in (blocks, native)]
     heavy = [Window(w.rounds, 100 * w.growth) for w in each[1].windows["native heap"]]
     both = Evidence(
         rounds=37,

@@ -940,6 +940,19 @@ def single_dispatch_and_typing():
     return subject
 
 
+@innocent(not_once="the first calls fill a cache")
+def classes_while_a_cache_fills():
+    cache = []
+
+    def subject():
+        if len(cache) < 14:
+            cache.append(bytes(2000))
+        # Tables of subclasses and the like grow with the classes that wait for the collector.
+        return [type("Local", (int,), {"drip": drip}) for drip in range(3)]
+
+    return subject
+
+
 @innocent()
 def csv_and_copies():
     def subject():
