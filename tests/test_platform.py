@@ -11,7 +11,6 @@ import sys
 import threading
 from itertools import pairwise
 from pathlib import Path
-from statistics import mode
 
 import pytest
 from running import python
@@ -223,26 +222,35 @@ from array import array
 sys.path.insert(0, sys.argv[1])
 from test_platform import _allocator, _deltas, system
 
-malloc = _allocator().malloc
-for size in map(int, sys.argv[2:]):
+libc = _allocator()
+scattered, sizes = sys.argv[2] == "True", map(int, sys.argv[3:])
+for size in sizes:
+    if scattered:  # free chunks of the next larger size, which malloc gives instead
+        chunks = [libc.malloc(size + 16) for _ in range(600)]
+        for chunk in chunks[::2]:
+            libc.free(chunk)
+        libc.free(libc.malloc(100_000))  # from now on they are free for all
     lost = array("q", range(100))  # that many fit without growing
     del lost[:]
-    print(*_deltas(system.heap_in_use, lambda: lost.append(malloc(size))))
+    print(*_deltas(system.heap_in_use, lambda: lost.append(libc.malloc(size))))
 """
 
 
 @glibc
-def test_a_lost_chunk_is_seen_at_once_and_exactly():
+@pytest.mark.parametrize("scattered", [False, True])
+def test_a_lost_chunk_is_seen_at_once_and_exactly(scattered):
     """Each lost chunk raises the level by its size, though the thread's cache served it.
 
     malloc gives 16 bytes more where the rest of a free chunk would be too small to keep. In a
     process of its own, where nothing that earlier tests left behind comes between.
     """
-    chunks = {24: 32, 64: 80, 600: 608, 1032: 1040}
-    ran = python("-c", _LOST_CHUNKS, str(Path(__file__).parent), *map(str, chunks))
-    seen = [mode(map(int, line.split())) for line in ran.stdout.splitlines()]
-    surplus = [level - chunk for level, chunk in zip(seen, chunks.values(), strict=True)]
-    assert set(surplus) <= {0, 16}, ran.stdout + ran.stderr
+    chunks = {24: 32, 64: 80, 104: 112, 600: 608, 1032: 1040}
+    given = (str(scattered), *map(str, chunks))
+    ran = python("-c", _LOST_CHUNKS, str(Path(__file__).parent), *given)
+    lines = ran.stdout.splitlines()
+    assert len(chunks) == len(lines), ran.stderr
+    for line, chunk in zip(lines, chunks.values(), strict=True):
+        assert {int(delta) - chunk for delta in line.split()} <= {0, 16}, (chunk, line)
 
 
 @glibc
