@@ -40,8 +40,8 @@ ONCE = OWN_REFERENCES + 1
 """What it tells of an object to which there is one reference more."""
 
 NAMES_TWICE = sys.version_info >= (3, 14)
-"""Whether the interpreter's table of interned strings is tracked: it refers to each of them twice,
-and they do not count it, so that a text of one reference may be met three times."""
+"""Whether the interpreter's table of interned strings is tracked: it refers to each of them, and
+they do not count it, so that a text of one reference may be met twice."""
 
 
 class Drift(NamedTuple):
