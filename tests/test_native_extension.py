@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from native import building
+from native import building, lost
 from running import python
 
 from refleak import find_leaks
@@ -17,23 +17,12 @@ pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 heap = pytest.mark.skipif(system.heap_unavailable() is not None, reason="no native heap here")
 mappings = pytest.mark.skipif(system.mappings_unavailable() is not None, reason="no mappings here")
 
+MARKS = {"native heap": heap, "anonymous mappings": mappings}
 LOST = [
-    pytest.param("malloc", "native heap", marks=heap),
-    pytest.param("small_malloc", "native heap", marks=heap),
-    pytest.param("big_malloc", "native heap", marks=heap),
-    pytest.param("calloc", "native heap", marks=heap),
-    pytest.param("realloc", "native heap", marks=heap),
-    pytest.param("raw_malloc", "native heap", marks=heap),
-    pytest.param("mmap", "anonymous mappings", marks=mappings),
-    pytest.param("thread_not_joined", "anonymous mappings", marks=mappings),
-    ("pymem", "memory blocks"),
-    ("pyobject_malloc", "memory blocks"),
-    ("object", "objects"),
-    ("descriptor", "file descriptors"),
+    pytest.param(name, quantity, marks=MARKS.get(quantity, ()))
+    for name, quantity in lost.QUANTITIES.items()
 ]
-"""Each function of the extension, and the quantity that its leak must show in."""
-
-TWINS = [*[getattr(lost, "values", lost)[0] for lost in LOST], "thread"]
+TWINS = [*lost.QUANTITIES, "thread"]
 
 ENOUGH = {"native heap": 2000}
 """Further rounds in which a leak must be certain, where :data:`FEW` are too few.
@@ -51,16 +40,6 @@ def native(tmp_path_factory):
     return building.build(tmp_path_factory.mktemp("native"))
 
 
-def _calling(function, *, leak, fail):
-    def call():
-        try:
-            function(leak, fail)
-        except ValueError:
-            assert fail
-
-    return call
-
-
 def _found(report):
     return {finding.quantity for finding in report.findings}
 
@@ -69,7 +48,7 @@ def _found(report):
 @pytest.mark.parametrize(("name", "quantity"), LOST)
 def test_what_is_lost_is_found(native, name, quantity, fail):
     """A resource lost on the success or the error path is found, in its own quantity."""
-    call = _calling(getattr(native, name), leak=True, fail=fail)
+    call = lost.calling(getattr(native, name), leak=True, fail=fail)
     only = ["-all", quantity]  # the passes over the heap would take most of the time
     rounds = ENOUGH.get(quantity, FEW)
     report = find_leaks(call, max_rounds=rounds, diagnose=False, probes=only)
@@ -80,7 +59,7 @@ def test_what_is_lost_is_found(native, name, quantity, fail):
 @pytest.mark.parametrize("name", TWINS)
 def test_the_correct_twin_is_clean(native, name, fail):
     """A function that releases what it acquires on the same path is not accused."""
-    report = find_leaks(_calling(getattr(native, name), leak=False, fail=fail))
+    report = find_leaks(lost.calling(getattr(native, name), leak=False, fail=fail))
     assert set() == _found(report), str(report)
 
 
@@ -88,7 +67,7 @@ _IN_ITS_OWN_PROCESS = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from native import building
+from native import building, lost
 from refleak import find_leaks
 
 native = building.build(Path(sys.argv[2]))
@@ -123,20 +102,3 @@ def test_a_lost_chunk_is_told_to_the_byte(native):
     used_up = "[native.malloc(True, False) for _ in range(10_000)]"
     check = f"{used_up} and find_leaks(lambda: native.malloc(True, False), {only})"
     assert ["native heap: 80.0"] == _found_in_its_own_process(native, check)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("fail", [False, True], ids=["success", "error path"])
-@pytest.mark.parametrize(("name", "quantity"), LOST)
-def test_fifty_times_over(native, name, quantity, fail):
-    """Of fifty checks each, none misses the leak and none accuses the twin."""
-    function = getattr(native, name)
-    leaky = _calling(function, leak=True, fail=fail)
-    twin = _calling(function, leak=False, fail=fail)
-    wrong = []
-    for _ in range(50):
-        missed = find_leaks(leaky, max_rounds=ENOUGH.get(quantity, FEW), diagnose=False)
-        accused = find_leaks(twin, diagnose=False)
-        wrong += [str(missed)] * (quantity not in _found(missed))
-        wrong += [str(accused)] * bool(_found(accused))
-    assert not wrong
