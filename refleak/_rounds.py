@@ -367,6 +367,7 @@ class _FurtherRounds(_Rounds):
             low=self._low_points.found(),
             alone=self._alone[0],
         )
+        length = min(length, self._bounds.rounds_left())
         if not length:
             self._stopped = min(left, key=left.__getitem__)
         return length
@@ -380,8 +381,12 @@ class _FurtherRounds(_Rounds):
         doubtful = [
             number for number, (_, verdict) in enumerate(verdicts) if verdict is Verdict.SUSPICIOUS
         ]
-        self._in_doubt[0] = doubtful[0] if doubtful else self._in_doubt[0]
-        self._alone[0] = min((verdicts[number][0].alone for number in doubtful), default=0)
+        if doubtful:
+            self._in_doubt[0] = doubtful[0]
+        rules = [verdicts[number][0] for number in doubtful]
+        # A leak of what harms ends the rounds of all others with its own.
+        first = [rule for rule in rules if rule.harms] or rules
+        self._alone[0] = min((rule.alone for rule in first), default=0)
         if any(rule.harms and verdict is Verdict.LEAKING for rule, verdict in verdicts):
             return True
         if all(verdict is not Verdict.SUSPICIOUS for _, verdict in verdicts):

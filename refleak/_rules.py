@@ -83,7 +83,7 @@ RULES = {
     # smallest chunks come from larger ones at first, so that 32 bytes a call begin as 44.
     "bytes": Rule(windows=3, enough=None, steady=0.6, exact=True, least=16, grain=4, alone=60),
     # Hundreds of leaked descriptors or threads would harm the process; pools stop below 50.
-    "resource": Rule(windows=3, enough=56, steady=0.7, harms=True),
+    "resource": Rule(windows=3, enough=60, steady=0.7, harms=True, alone=60),
 }
 """The rules by name, as :class:`refleak.Probe` names them."""
 
@@ -111,9 +111,11 @@ def next_window(lengths: Sequence[int], left: int, *, low: bool = False, alone: 
     point more are left for equally long ones, since each may be longer. 0 when too few are left to
     add to the verdict.
 
+    If too few are left for that, since rounds took longer than expected, a short window more is
+    worth it.
+
     alone: all that is in doubt may end after so many rounds, or after later windows that were
-    equally long; if too few are left for that, since rounds took longer than expected, a short
-    window more is worth it.
+    equally long.
     """
     last, done = lengths[-1], sum(lengths)
     if alone and (done < alone or lengthened(lengths)):
@@ -123,7 +125,7 @@ def next_window(lengths: Sequence[int], left: int, *, low: bool = False, alone: 
     if left >= 3 * last:
         return 2 * last
     if left < last / 2:
-        return -(-last // 4) if alone and lengthened(lengths) else 0
+        return max(lengths[0], last // 4) if lengthened(lengths) else 0
     return left // 2 if left >= ALIKE * last else left
 
 

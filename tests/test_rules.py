@@ -48,7 +48,8 @@ def windows_of(deltas, rule, run, most=MOST):
         verdict = judge(windows, rule, run=run, deltas=deltas[:run])
         decided = verdict is Verdict.CLEAN or (rule.enough and verdict is Verdict.LEAKING)
         lengths, low = [window.rounds for window in windows], low_points.found()
-        length = 0 if decided else next_window(lengths, most - end, low=low)
+        alone = rule.alone if rule.harms else 0
+        length = 0 if decided else next_window(lengths, most - end, low=low, alone=alone)
     return windows
 
 
@@ -161,7 +162,7 @@ def test_pools_are_no_resource_leak():
 def test_a_leaking_resource_ends_the_rounds_early():
     """Sixty further rounds are evidence enough where hundreds would harm the process."""
     windows = windows_of(repeated(1), RESOURCE, 4)
-    assert [4, 8, 16, 32] == [window.rounds for window in windows]
+    assert [4, 8, 16, 16, 16] == [window.rounds for window in windows]
     assert Verdict.LEAKING is judge(windows, RESOURCE, run=4, deltas=[1] * 4)
 
 
@@ -228,7 +229,13 @@ def test_doubt_of_others_ends_with_an_equal_window():
     assert 64 == next_window([4, 8, 16, 32, 64], 1876, alone=60)
     assert 128 == next_window([4, 8, 16, 32, 64, 64], 1812, alone=60)
     assert 128 == next_window([4, 8, 16, 32, 64], 1876)
-    assert [16, 0] == [next_window([4, 8, 16, 32, 64], 20, alone=alone) for alone in (60, 0)]
+
+
+def test_a_short_window_ends_rounds_that_became_slow():
+    """A last window longer than all before shows a table that grows with it, like a leak."""
+    assert 16 == next_window([4, 8, 16, 32, 64], 20)
+    assert 4 == next_window([4, 8], 0)
+    assert [0, 0] == [next_window(lengths, 1) for lengths in ([4], [4, 8, 8])]
 
 
 def test_windows_keep_to_the_bound():
