@@ -945,7 +945,7 @@ def classes_while_a_cache_fills():
     cache = []
 
     def subject():
-        if len(cache) < 14:
+        if len(cache) < 12:
             cache.append(bytes(2000))
         # Tables of subclasses and the like grow with the classes that wait for the collector.
         return [type("Local", (int,), {"drip": drip}) for drip in range(3)]
