@@ -18,6 +18,7 @@ import pickle
 import sys
 import types
 from array import array
+from collections import Counter
 from collections.abc import Collection, Iterator
 from itertools import chain, compress, filterfalse
 from sys import getrefcount
@@ -196,18 +197,15 @@ def by_type(objs: list[Any]) -> dict[str, TypeCount]:
 
     The names, not the types, are the keys, so that a count keeps no class alive.
     """
-    counts: dict[str, list[int]] = {}
-    entries: dict[int, list[int]] = {}  # by the type's id: a reference would count itself
     objs = reachable(objs)
-    # All at once: naming types looks attributes up, and so puts references into the type cache.
-    for obj, references in zip(objs, array("q", map(getrefcount, objs)), strict=True):
-        cls = type(obj)
-        entry = entries.get(id(cls))
-        if entry is None:
-            entry = entries[id(cls)] = counts.setdefault(type_name(cls), [0, 0])
-        entry[0] += 1
+    # All counts first: naming types looks attributes up, and so puts references into the type cache.
+    kinds = Counter(zip(map(type, objs), array("q", map(getrefcount, objs)), strict=True))
+    counts: dict[str, list[int]] = {}
+    for (cls, references), instances in kinds.items():
+        entry = counts.setdefault(type_name(cls), [0, 0])
+        entry[0] += instances
         if references < IMMORTAL:
-            entry[1] += references - OWN_REFERENCES
+            entry[1] += instances * (references - OWN_REFERENCES)
     return {name: TypeCount(*entry) for name, entry in counts.items()}
 
 

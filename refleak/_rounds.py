@@ -361,11 +361,13 @@ class _FurtherRounds(_Rounds):
         """Return how many rounds follow, 0 when a bound is reached."""
         lengths, left = self._windows.lengths(), self._bounds.left()
         left[f"{MOST_WINDOWS} windows"] = (MOST_WINDOWS - len(lengths)) * self._bounds.rounds_left()
+        reading = self._window_took[0] - self._seconds[0]
         length = next_window(
             lengths,
             max(0, int(min(left.values()))),
             low=self._low_points.found(),
             alone=self._alone[0],
+            cheap=lengths[-1] * reading / max(self._seconds[0], sys.float_info.epsilon),
         )
         length = min(length, self._bounds.rounds_left())
         if not length:

@@ -103,13 +103,19 @@ def rising(deltas: Sequence[float]) -> bool:
     return any(delta > 0 for delta in deltas)
 
 
-def next_window(lengths: Sequence[int], left: int, *, low: bool = False, alone: int = 0) -> int:
+MOST_LONGER = 16
+"""How many times as long as the one before a window may be; what it costs is estimated from that."""
+
+
+def next_window(
+    lengths: Sequence[int], left: int, *, low: bool = False, alone: int = 0, cheap: float = 0
+) -> int:
     """Return how many rounds follow windows of these *lengths* when *left* more can be had.
 
-    Twice as many as before; but the last two windows are about equally long, since a cache that
-    was still filling before them then differs most from a leak. After one that ended at a *low*
-    point more are left for equally long ones, since each may be longer. 0 when too few are left to
-    add to the verdict.
+    Twice as many as before, or as many as are *cheap*: as take no longer than one reading. But the
+    last three windows are about equally long, since a cache that was still filling before them then
+    differs most from a leak. After one that ended at a *low* point more are left for equally long
+    ones, since each may be longer. 0 when too few are left to add to the verdict.
 
     If too few are left for that, since rounds took longer than expected, a short window more is
     worth it.
@@ -123,7 +129,8 @@ def next_window(lengths: Sequence[int], left: int, *, low: bool = False, alone: 
     elif low and last <= left < 6 * last:
         return last
     if left >= 3 * last:
-        return 2 * last
+        longer = 2 * last if alone else max(2 * last, min(MOST_LONGER * last, int(cheap)))
+        return min(longer, left // 3)
     if left < last / 2:
         return max(lengths[0], last // 4) if lengthened(lengths) else 0
     return left // 2 if left >= ALIKE * last else left

@@ -29,10 +29,11 @@ MOST = 2000
 """Rounds run in doubt, as by default."""
 
 
-def windows_of(deltas, rule, run, most=MOST):
+def windows_of(deltas, rule, run, most=MOST, cheap=0):
     """Make windows of a series and judge them, as _rounds does until all is decided.
 
-    As if another quantity were in doubt as well, which ends as late.
+    As if another quantity were in doubt as well, which ends as late. *cheap*: so many rounds take
+    as long as a reading.
     """
     levels = [0, *accumulate(deltas[:most])]
     windows, end, length, low_points = [], 0, run, LowPoints()
@@ -49,16 +50,18 @@ def windows_of(deltas, rule, run, most=MOST):
         decided = verdict is Verdict.CLEAN or (rule.enough and verdict is Verdict.LEAKING)
         lengths, low = [window.rounds for window in windows], low_points.found()
         alone = rule.alone if rule.harms else 0
-        length = 0 if decided else next_window(lengths, most - end, low=low, alone=alone)
+        length = 0 if decided else next_window(
+            lengths, most - end, low=low, alone=alone, cheap=cheap
+        )
     return windows
 
 
-def verdict_of(deltas, rule=COUNT, run=4, most=MOST):
+def verdict_of(deltas, rule=COUNT, run=4, most=MOST, cheap=0):
     """Return the final verdict on a series that goes on for as long as it is looked at."""
     if not rising(deltas[:run]):
         return Verdict.CLEAN
     further = deltas[run:]
-    windows = windows_of(further, rule, run, most)
+    windows = windows_of(further, rule, run, most, cheap)
     return judge(windows, rule, run=run, deltas=further[:run], exhausted=True)
 
 
@@ -202,11 +205,18 @@ def test_small_chunks_that_are_taken_by_the_dozen_are_found():
 # --- the window loop ----------------------------------------------------------------------------
 
 
-def test_windows_double_and_the_last_two_are_equal():
-    """Windows double until less than three times the last one is left, which two then share."""
-    assert [4, 8, 16, 32, 64, 128, 256, 512, 490, 490] == [
-        window.rounds for window in windows_of(repeated(1), COUNT, 4)
-    ]
+@pytest.mark.parametrize(
+    ("expected", "cheap"),
+    [
+        ([4, 8, 16, 32, 64, 128, 256, 497, 497, 498], 0),
+        ([4, 20, 40, 80, 160, 320, 458, 459, 459], 20),
+        ([4, 64, 644, 644, 644], 1_000_000),
+    ],
+)
+def test_windows_double_and_the_last_three_are_equal(expected, cheap):
+    """Windows double, or are as long as a reading, until the last three share what is left."""
+    windows = windows_of(repeated(1), COUNT, 4, cheap=cheap)
+    assert expected == [window.rounds for window in windows]
 
 
 def lengths_until(most, alone, count):
@@ -220,7 +230,7 @@ def lengths_until(most, alone, count):
 def test_what_may_end_alone_is_seen_in_equal_windows():
     """When so many rounds are enough, the last windows before are equal, and each later pair is."""
     assert [4, 8, 16, 16, 16, 32, 32, 64, 64] == lengths_until(2000, 60, 9)
-    assert [4, 8, 16, 16, 16, 32, 32, 64, 64, 0] == lengths_until(270, 60, 10)
+    assert [4, 8, 16, 16, 16, 32, 32, 48, 48, 50, 0] == lengths_until(270, 60, 11)
     assert [4, 8, 8, 0] == lengths_until(20, 60, 4)
 
 
@@ -466,13 +476,17 @@ MODELS = settings(
 )
 
 
+CHEAP = st.sampled_from([0, 16, 100, MOST])
+"""Rounds that take as long as a reading."""
+
+
 @pytest.mark.parametrize("rule", RULES)
 @MODELS
 @given(data=st.data())
 def test_every_leak_of_the_model_is_found(rule, data):
     """A leak at least once in every run calls is found, over caches and a single release."""
     model = data.draw(models(rule, **CACHES[rule], **RELEASES), label="model")
-    assert Verdict.LEAKING is verdict_of(model.deltas(), RULES[rule], model.run)
+    assert Verdict.LEAKING is verdict_of(model.deltas(), RULES[rule], model.run, cheap=data.draw(CHEAP))
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -482,7 +496,7 @@ def test_no_innocent_of_the_model_is_accused(rule, data):
     """Caches that fill or decay, noise and releases are never called a leak."""
     innocent = {"leak": st.just(0), "noise": st.integers(0, 3)}
     model = data.draw(models(rule, **CACHES[rule], **RELEASES, **innocent), label="model")
-    assert Verdict.LEAKING is not verdict_of(model.deltas(), RULES[rule], model.run)
+    assert Verdict.LEAKING is not verdict_of(model.deltas(), RULES[rule], model.run, cheap=data.draw(CHEAP))
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -494,4 +508,4 @@ def test_noise_hides_no_leak_of_the_model(rule, data):
     series = model.deltas()
     seen = drop(series[model.run : 2 * model.run])
     if rising(series[: model.run]) and seen >= model.unit * model.noise:
-        assert Verdict.LEAKING is verdict_of(series, RULES[rule], model.run)
+        assert Verdict.LEAKING is verdict_of(series, RULES[rule], model.run, cheap=data.draw(CHEAP))
