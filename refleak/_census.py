@@ -198,7 +198,7 @@ def by_type(objs: list[Any]) -> dict[str, TypeCount]:
     The names, not the types, are the keys, so that a count keeps no class alive.
     """
     objs = reachable(objs)
-    # All counts first: naming types looks attributes up, and so puts references into the type cache.
+    # All counts first: naming types looks attributes up, which puts references into the type cache.
     kinds = Counter(zip(map(type, objs), array("q", map(getrefcount, objs)), strict=True))
     counts: dict[str, list[int]] = {}
     for (cls, references), instances in kinds.items():

@@ -58,7 +58,7 @@ def make_plan(
     freeze: False does without ``gc.freeze()``, for code that works with the collector itself.
     max_rounds: most rounds run in addition once growth looks suspicious.
     max_seconds: most seconds these may take; None is the larger of one second and ten times
-        what the first rounds took.
+        what the first rounds took, and up to five where growth ebbs but has not stopped by then.
     known_leak: a reason, such as an issue's address: a leak is reported as a warning and fails
         nothing.
     strict: with known_leak, fail when nothing leaks any more.

@@ -23,7 +23,7 @@ from refleak._census import TypeCount
 from refleak._plan import Plan
 from refleak._platform import system
 from refleak._readings import Series, Windows, column
-from refleak._rules import RULES, LowPoints, Rule, Verdict, Window, judge, next_window
+from refleak._rules import RULES, LowPoints, Rule, Verdict, Window, judge, next_window, settled_at
 from refleak._settle import GARBAGE, Frozen, settle
 from refleak.probes import Probe
 
@@ -36,6 +36,9 @@ and when rounds end at the latest, by ``time.monotonic()`` (0.0 where that is no
 EXTRA_SECONDS = 1.0
 EXTRA_FACTOR = 10
 """Default bound in time: the larger of a second and ten times what the first rounds took."""
+
+OVERTIME_SECONDS = 5.0
+"""Bound in time where growth ebbs but has not stopped by then: a cache may be full soon."""
 
 EXTRA_MEMORY = 256 * 1024 * 1024
 """Bytes that further rounds may be expected to add to the process."""
@@ -90,24 +93,45 @@ def passes_heap(probe: Probe) -> bool:
     return bool(getattr(probe, "passes_heap", False))
 
 
-def judge_windows(
-    probe: Probe,
-    windows: Sequence[Window],
-    confirmed: Sequence[int],
+def judge_all(
+    probes: Sequence[Probe],
+    windows: Mapping[str, Sequence[Window]],
+    confirmed: Mapping[str, Sequence[int]],
     plan: Plan,
     *,
     exhausted: bool,
-) -> Verdict:
-    """Judge a quantity by its windows, less what the plan tolerates."""
-    allowed = plan.tolerance.get(probe.name, 0)
-    rule = rule_of(probe)
-    return judge(
-        [window._replace(growth=window.growth - allowed * window.rounds) for window in windows],
-        rule.tolerant() if allowed else rule,
-        run=plan.run,
-        deltas=[delta - allowed for delta in confirmed],
-        exhausted=exhausted,
-    )
+    certain: bool = False,
+) -> dict[str, Verdict]:
+    """Judge all quantities by their windows, less what the plan tolerates.
+
+    Bytes are judged by the windows that followed when all counts had settled: a cache that fills
+    takes bytes, and its table may be made anew soon after.
+
+    certain: call growth leaking only if it was as steady as :data:`refleak._rules.CERTAIN`.
+    """
+    verdicts: dict[str, Verdict] = {}
+    since = 0
+    for probe in sorted(probes, key=lambda probe: rule_of(probe).exact):
+        allowed = plan.tolerance.get(probe.name, 0)
+        rule = rule_of(probe).certain() if certain else rule_of(probe)
+        judged = [
+            window._replace(growth=window.growth - allowed * window.rounds)
+            for window in windows[probe.name]
+        ]
+        deltas = [delta - allowed for delta in confirmed[probe.name]]
+        verdict = judge(
+            judged,
+            rule.tolerant() if allowed else rule,
+            run=plan.run,
+            deltas=deltas,
+            since=since if rule.exact else 0,
+            exhausted=exhausted,
+        )
+        if verdict is Verdict.CLEAN and not rule.exact:
+            settled = settled_at(judged, rule, run=plan.run, deltas=deltas)
+            since = max(since, len(judged) - 1 if settled is None else settled)
+        verdicts[probe.name] = verdict
+    return verdicts
 
 
 def run_rounds(
@@ -120,10 +144,11 @@ def run_rounds(
         yield from first.rounds()
         if not first.suspicious():
             return first.evidence()
-        seconds = plan.max_seconds
-        if seconds is None:
+        seconds = longest = plan.max_seconds
+        if seconds is None or longest is None:
             seconds = max(EXTRA_SECONDS, EXTRA_FACTOR * (time.monotonic() - started))
-        bounds = _Bounds(plan.max_rounds, seconds, *first.spent())
+            longest = max(OVERTIME_SECONDS, seconds)
+        bounds = _Bounds(plan.max_rounds, seconds, longest, *first.spent())
         further = _FurtherRounds(plan, probes, progress, bounds, first.frozen)
         yield from further.rounds()
         return further.evidence(first.evidence())
@@ -359,6 +384,12 @@ class _FurtherRounds(_Rounds):
 
     def _next_window(self) -> int:
         """Return how many rounds follow, 0 when a bound is reached."""
+        length = self._within_bounds()
+        if not length and self._ebbing() and self._bounds.extend():
+            length = self._within_bounds()
+        return length
+
+    def _within_bounds(self) -> int:
         lengths, left = self._windows.lengths(), self._bounds.left()
         left[f"{MOST_WINDOWS} windows"] = (MOST_WINDOWS - len(lengths)) * self._bounds.rounds_left()
         reading = self._window_took[0] - self._seconds[0]
@@ -370,9 +401,13 @@ class _FurtherRounds(_Rounds):
             cheap=lengths[-1] * reading / max(self._seconds[0], sys.float_info.epsilon),
         )
         length = min(length, self._bounds.rounds_left())
-        if not length:
-            self._stopped = min(left, key=left.__getitem__)
+        self._stopped = None if length else min(left, key=left.__getitem__)
         return length
+
+    def _ebbing(self) -> bool:
+        """Tell whether counts still grow, but not as steadily as they do where something leaks."""
+        verdicts = self._verdicts(exhausted=True, certain=True)
+        return any(verdict is Verdict.SUSPICIOUS and not rule.alone for rule, verdict in verdicts)
 
     def _decided(self) -> bool:
         """Tell whether more rounds cannot add to the verdict, or would do harm.
@@ -399,22 +434,16 @@ class _FurtherRounds(_Rounds):
             for rule, verdict in self._verdicts(exhausted=True)
         )
 
-    def _verdicts(self, *, exhausted: bool) -> list[tuple[Rule, Verdict]]:
-        growth = self._windows.growth(self._series)
-        confirmed = self._series.deltas(self._plan.run)
-        return [
-            (
-                rule_of(probe),
-                judge_windows(
-                    probe,
-                    growth[probe.name],
-                    confirmed[probe.name],
-                    self._plan,
-                    exhausted=exhausted,
-                ),
-            )
-            for probe in self._probes
-        ]
+    def _verdicts(self, *, exhausted: bool, certain: bool = False) -> list[tuple[Rule, Verdict]]:
+        verdicts = judge_all(
+            self._probes,
+            self._windows.growth(self._series),
+            self._series.deltas(self._plan.run),
+            self._plan,
+            exhausted=exhausted,
+            certain=certain,
+        )
+        return [(rule_of(probe), verdicts[probe.name]) for probe in self._probes]
 
     def evidence(self, first: Evidence) -> Evidence:
         return Evidence(
@@ -450,8 +479,10 @@ class _Bounds:
     and would make the verdict depend on how busy the machine is.
     """
 
-    def __init__(self, rounds: int, seconds: float, spent: int, spent_seconds: float) -> None:
-        self._most_rounds, self._most_seconds = rounds, seconds
+    def __init__(
+        self, rounds: int, seconds: float, longest: float, spent: int, spent_seconds: float
+    ) -> None:
+        self._most_rounds, self._most_seconds, self._longest = rounds, seconds, longest
         self._spent, self._spent_seconds = spent, spent_seconds
         self._memory = system.resident_memory()
         self._rounds = column(1)
@@ -467,6 +498,12 @@ class _Bounds:
             f"{self._most_seconds:.3g} seconds": self.seconds_left() * done / seconds,
             f"{EXTRA_MEMORY // 1024**2} MiB of growth": (EXTRA_MEMORY - grown) * done / grown,
         }
+
+    def extend(self) -> bool:
+        """Allow more time where that is possible: once at the most."""
+        more = self._longest > self._most_seconds
+        self._most_seconds = self._longest
+        return more
 
     def rounds_left(self) -> int:
         """Return how many further rounds may be run."""

@@ -73,9 +73,17 @@ class Rule(NamedTuple):
         """Return the rule for growth beyond what is tolerated, which may be a part of one thing."""
         return self._replace(least=self.least / 10)
 
+    def certain(self) -> Rule:
+        """Return the rule that calls nothing leaking that a cache filling up might look like."""
+        return self._replace(steady=max(self.steady, CERTAIN))
+
+
+CERTAIN = 0.8
+"""How steady growth is that need not be looked at for longer."""
+
 
 RULES = {
-    # Counts are exact; the slowest known caches (re, SQLAlchemy, aiohttp) settle within 600 calls.
+    # Counts are exact; what fills caches does not stop before they are full.
     "count": Rule(windows=2, enough=None, steady=0.5),
     # 3.10 makes one for each function at its 1,024th call, which goes on for hundreds of calls.
     "blocks": Rule(windows=2, enough=None, steady=0.5, every=True),
@@ -104,7 +112,7 @@ def rising(deltas: Sequence[float]) -> bool:
 
 
 MOST_LONGER = 16
-"""How many times as long as the one before a window may be; what it costs is estimated from that."""
+"""How many times as long as the one before a window may be, from which its cost is estimated."""
 
 
 def next_window(
@@ -152,14 +160,17 @@ def judge(
     *,
     run: int,
     deltas: Sequence[float] = (),
+    since: int = 0,
     exhausted: bool = False,
 ) -> Verdict:
     """Judge one quantity by its windows, the first of which is ``run`` rounds long.
 
-    *deltas* are what that first one is made of. *exhausted* says that no further
-    rounds can be had. SUSPICIOUS means "look further" before that, and "it grew, but not as a leak
-    does" after.
+    *deltas* are what that first one is made of. Windows before number *since* are no evidence.
+    *exhausted* says that no further rounds can be had. SUSPICIOUS means "look further" before that,
+    and "it grew, but not as a leak does" after.
     """
+    if since:
+        windows, deltas = windows[since:], ()
     if settled_at(windows, rule, run=run, deltas=deltas) is not None:
         return Verdict.CLEAN
     rounds = sum(window.rounds for window in windows)
@@ -167,6 +178,8 @@ def judge(
     if exhausted or (rule.enough is not None and rounds >= rule.enough):
         recent = decisive(windows, rule.windows)
         comparable = not rule.exact or not lengthened([window.rounds for window in recent])
+        if len(recent) < rule.windows and since:
+            return Verdict.SUSPICIOUS
         if len(recent) < rule.windows and rule.exact:
             recent = [*(Window(1, delta) for delta in deltas), *windows[1:]][-rule.windows :]
         if (

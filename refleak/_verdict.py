@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from refleak._census import TypeCount
 from refleak._format import at_most, plural, quantity
 from refleak._plan import Plan
-from refleak._rounds import Evidence, judge_windows, rule_of
+from refleak._rounds import Evidence, judge_all, rule_of
 from refleak._rules import Rule, Verdict, Window, decisive, rising, settled_at
 from refleak.probes import Probe
 
 MOST_RESOURCES = 4
 """Descriptors, threads and such named for each quantity."""
+
+SLOWEST_CACHE = 600
+"""Calls within which the slowest known caches (re, SQLAlchemy, aiohttp) settle."""
 
 BACKGROUND = 0.25
 """Share of a leak's rate that may be background before it can no longer be judged."""
@@ -101,7 +104,8 @@ def find(
         grown = [name for name, deltas in evidence.measured.items() if rising(deltas)]
         notes = [_settled_within(name, evidence.rounds) for name in grown]
         return Findings((), tuple(notes), tuple(not_judged))
-    said = [_judge(probe, plan, evidence, confirmed[probe.name]) for probe in probes]
+    verdicts = judge_all(probes, evidence.windows, confirmed, plan, exhausted=True)
+    said = [_tell(probe, verdicts[probe.name], plan, evidence) for probe in probes]
     leaking = [each for each in said if isinstance(each, Finding)]
     leaks = {finding.quantity for finding in leaking}
     notes = [
@@ -109,8 +113,18 @@ def find(
         for each in said
         if isinstance(each, _Doubt) and not leaks.intersection(EXPLAINED.get(each.quantity, ()))
     ]
+    if evidence.stopped and evidence.rounds < SLOWEST_CACHE and _counted(probes, leaks):
+        notes.append(
+            f"a cache with room for more than {evidence.rounds:,} entries that fills would look "
+            f"the same: further rounds ended at the bound of {evidence.stopped}"
+        )
     unjudged = [each for each in said if isinstance(each, NotJudged)]
     return Findings(tuple(_merged(leaking)), tuple(notes), (*not_judged, *unjudged))
+
+
+def _counted(probes: Sequence[Probe], names: Collection[str]) -> bool:
+    """Tell whether one of these quantities leaks only if it grows for as long as is looked."""
+    return any(probe.name in names and not rule_of(probe).alone for probe in probes)
 
 
 @dataclass(frozen=True)
@@ -121,12 +135,11 @@ class _Doubt:
     text: str
 
 
-def _judge(
-    probe: Probe, plan: Plan, evidence: Evidence, deltas: tuple[int, ...]
+def _tell(
+    probe: Probe, verdict: Verdict, plan: Plan, evidence: Evidence
 ) -> Finding | NotJudged | _Doubt | None:
     name = probe.name
-    windows = evidence.windows[name]
-    verdict = judge_windows(probe, windows, deltas, plan, exhausted=True)
+    windows, deltas = evidence.windows[name], (evidence.confirmed or {})[name]
     background = evidence.idle.get(name, 0.0)
     per_call = _per_call(decisive(windows, rule_of(probe).windows), deltas, rule_of(probe))
     clean = verdict is Verdict.CLEAN

@@ -230,6 +230,26 @@ def test_the_default_bound_in_seconds(monkeypatch):
     assert evidence.stopped.endswith(" seconds")
 
 
+@pytest.mark.parametrize(("stopped", "bounds"), [(None, {}), ("0.1 seconds", {"max_seconds": 0.1})])
+def test_ebbing_growth_is_looked_at_for_longer(monkeypatch, stopped, bounds):
+    """A cache of slow code that is nearly full when time is up is not called a leak for that.
+
+    Not beyond max_seconds, where that was set.
+    """
+    monkeypatch.setattr(_rounds, "EXTRA_SECONDS", 0.1)
+    monkeypatch.setattr(_rounds, "EXTRA_FACTOR", 1)
+    evidence = run(Subject(lambda number: int(1000 * 0.95**number), seconds=0.002), **bounds)
+    assert stopped == evidence.stopped
+    assert stopped or evidence.windows["level"][-1].growth == 0
+
+
+def test_steady_growth_is_looked_at_for_no_longer(monkeypatch):
+    """A leak of slow code ends its rounds when time is up."""
+    monkeypatch.setattr(_rounds, "EXTRA_SECONDS", 0.1)
+    monkeypatch.setattr(_rounds, "EXTRA_FACTOR", 1)
+    assert "0.1 seconds" == run(Subject(always, seconds=0.002)).stopped
+
+
 def test_the_bound_in_memory(monkeypatch):
     """Code that leaks much is not run until the machine is full."""
     monkeypatch.setattr(_rounds, "EXTRA_MEMORY", 20 * 1024**2)

@@ -91,6 +91,31 @@ def test_growth_that_stopped_is_a_note():
     assert "settled within" in " ".join(result.notes)
 
 
+@pytest.mark.parametrize(("notes", "stopped"), [(1, "1 second"), (0, None)])
+def test_few_rounds_are_told(notes, stopped):
+    """A leak of slow code is told with what would look the same in so few rounds."""
+    result = found(evidence([8, 16, 32], stopped=stopped))
+    assert (1, notes) == (len(result.leaking), len(result.notes))
+    assert not notes or "room for more than 37 entries" in result.notes[0]
+
+
+def test_bytes_are_judged_once_counts_have_settled():
+    """What malloc gave until a cache was full, and for its table once more, is no leak."""
+    blocks = Quantity("memory blocks", "memory block")
+    native = Quantity("native heap", "byte", "bytes")
+    plan = make_plan(probes=["-all", blocks, native])
+    lengths = (4, 8, 16, 16, 16)
+    windows = {
+        "memory blocks": list(map(Window, lengths, (4, 8, 16, 0, 0))),
+        "native heap": [Window(length, 50 * length) for length in lengths],
+    }
+    deltas = {"memory blocks": (1, 1, 1, 1), "native heap": (50, 50, 50, 50)}
+    given = Evidence(69, deltas, confirmed=deltas, windows=windows, stopped="1 second")
+    result = found(given, plan, (blocks, native))
+    assert () == result.leaking
+    assert "native heap: grew by 800 bytes" in result.notes[1]
+
+
 def test_unsteady_growth_is_a_doubt():
     """Growth that slows down is no finding; the note says so, with its numbers and the bound."""
     result = found(evidence([80, 100, 30]))
