@@ -54,6 +54,9 @@ differ by a few once in a while, with the free chunks that it happens to serve f
 COSTLY_READINGS = 4
 """Readings of costly quantities (half a millisecond each) over the measured rounds."""
 
+WARM_READINGS = 2
+"""Readings of them while warming up."""
+
 IDLE_SECONDS = 0.25
 """Longest look at what changes while the code under test is not running."""
 
@@ -197,7 +200,7 @@ class _FirstRounds(_Rounds):
         # As many looks as leave further rounds to confirm what is seen in them.
         self._looks = 1 + max(0, min(LOOKS - 1, plan.max_rounds // plan.run - 1))
         self._warm = Series(light, plan.stab)
-        self._warm_costly = Series(costly, COSTLY_READINGS)
+        self._warm_costly = Series(costly, WARM_READINGS)
         self._light = Series(light, 1 + self._looks * plan.run)
         self._costly = Series(costly, 1 + self._looks * plan.run)
         self._heap = Series(heap, 2, heap=_census.drift)
@@ -221,7 +224,7 @@ class _FirstRounds(_Rounds):
             yield from self._once("warm-up")
             settle()
             self._warm.read()  # what the first reading of all allocates, the measured ones reuse
-            if left <= COSTLY_READINGS:
+            if left <= WARM_READINGS:
                 self._warm_costly.read()
 
     def _measure(self) -> Rounds:
