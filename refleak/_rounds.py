@@ -339,7 +339,6 @@ class _FurtherRounds(_Rounds):
         if number < run:
             length[0] = int(number >= 0)
             if number < 0:
-                rest()
                 self._types[1] = _census.packed_by_type([])  # makes what later ones reuse
                 self._count_types(0)
                 self._types[1] = bytes(len(self._types[0]))  # keeps the second's place
@@ -364,7 +363,7 @@ class _FurtherRounds(_Rounds):
         return length[0] > 0
 
     def _count_types(self, number: int) -> None:
-        rest()
+        rest()  # counting fills the caches of abstract classes
         self._types[number] = _census.packed_by_type(_census.tracked())
 
     def _batch(self, length: array[int]) -> Rounds:
