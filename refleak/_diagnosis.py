@@ -258,7 +258,7 @@ class _Diagnosis:
         early.suspects.read()
         late = warm + sum(halves)
         calls = Calls(self._calls, late, early.least, max(1, late // period))
-        grown = _grown(baseline, early, calls.least_late)
+        grown = _grown(baseline, early, calls)
         current = baseline.tracked()
         self._hidden.add(current, blocks, halves, grown)
         search = Search(self._hidden, self._budget.late)
@@ -348,13 +348,13 @@ def _multiple(number: int, period: int) -> int:
     return -(-number // period) * period
 
 
-def _grown(baseline: Baseline, early: _Early, least: int) -> list[Grown]:
+def _grown(baseline: Baseline, early: _Early, calls: Calls) -> list[Grown]:
     """Return the containers that grew in the second batch too, most first."""
-    after = baseline.degrees(early.indexes)
+    late = baseline.degrees(early.indexes)
     grown = [
-        Grown(baseline.objs[index], *degrees)
-        for index, *degrees in zip(early.indexes, early.degrees, after, strict=True)
-        if degrees[1] - degrees[0] >= least
+        Grown(baseline.objs[index], before, after, (after - before) * calls.total // calls.late)
+        for index, before, after in zip(early.indexes, early.degrees, late, strict=True)
+        if after - before >= calls.least_late
     ]
     return sorted(grown, key=lambda each: each.before - each.after)
 

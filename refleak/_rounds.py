@@ -339,6 +339,7 @@ class _FurtherRounds(_Rounds):
         if number < run:
             length[0] = int(number >= 0)
             if number < 0:
+                rest()  # for the first time it leaves other things behind than later
                 self._types[1] = _census.packed_by_type([])  # makes what later ones reuse
                 self._count_types(0)
                 self._types[1] = bytes(len(self._types[0]))  # keeps the second's place

@@ -39,11 +39,12 @@ class Level(NamedTuple):
 
 
 class Grown(NamedTuple):
-    """An old object whose number of references to others grew."""
+    """An old object whose number of references to others grew, and by how many since the start."""
 
     obj: Any
     before: int
     after: int
+    gained: int
 
 
 def _without_own_generators(objs: list[Any]) -> list[Any]:

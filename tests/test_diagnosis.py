@@ -34,6 +34,22 @@ def test_what_each_call_replaces_is_no_survivor():
     assert Diagnosis(calls=7, traced=4) == diagnosis_of(subject)
 
 
+def test_text_keys_from_before_are_not_counted():
+    """Keys that are text do not show in a dict; those that were there before are no survivors."""
+    pages = {f"page {number}": None for number in range(5_000)}
+
+    def subject():
+        pages[f"page {len(pages)}"] = [len(pages)]
+
+    (group,) = diagnosis_of(subject).survivors
+    assert "pages (dict" in group.held_by
+    assert {"list": 1, "str": 1} == {
+        each.name: round(each.per_call, 1)
+        for each in (*group.kinds, *group.inner)
+        if each.name != "int"
+    }
+
+
 @pytest.mark.parametrize("period", [2, 3, 4])
 def test_a_leak_that_skips_calls(period):
     """A leak that happens once in `period` calls is found, with its rate."""

@@ -39,9 +39,9 @@ NOT_NAMED = {
 
 
 def report_on(entry: Entry) -> Report:
-    """Check a leak of the zoo, in as few rounds as tell a leak in bytes too."""
+    """Check a leak of the zoo."""
     with entry.subject() as subject:
-        return find_leaks(subject, max_rounds=124)
+        return find_leaks(subject)
 
 
 def golden(entry: Entry, report: Report) -> list[str]:
