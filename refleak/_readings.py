@@ -81,14 +81,16 @@ class Windows:
     """Which readings of a series are the ends of which windows, and what happened between."""
 
     def __init__(self, most: int) -> None:
-        self._rounds, self._end, self._even = column(most), column(most), column(most)
+        self._rounds, self._end = column(most), column(most)
+        self._even, self._low = column(most), column(most)
         self._idle = array("d", bytes(8 * most))
         self._count = column(1)
 
-    def add(self, rounds: int, end: int, *, even: bool = True) -> None:
+    def add(self, rounds: int, end: int, *, even: bool = True, low: bool = False) -> None:
         """Note a window of *rounds* rounds that ended with reading number *end*."""
         number = self._count[0]
-        self._rounds[number], self._end[number], self._even[number] = rounds, end, even
+        self._rounds[number], self._end[number] = rounds, end
+        self._even[number], self._low[number] = even, low
         self._count[0] += 1
 
     def add_idle(self, rounds: float) -> None:
@@ -102,13 +104,18 @@ class Windows:
         """Return how many rounds each window has."""
         return self._rounds[: self._count[0]]
 
+    def between_low_points(self) -> int:
+        """Return how many windows began and ended low."""
+        return sum(self._low)
+
     def growth(self, series: Series) -> dict[str, list[Window]]:
         """Return the windows of each quantity."""
         found: dict[str, list[Window]] = {}
         start = 0
         for number in range(self._count[0]):
             for name, grown in series.change(start, self._end[number]).items():
-                window = Window(self._rounds[number], grown, bool(self._even[number]))
+                ends = bool(self._even[number]), bool(self._low[number])
+                window = Window(self._rounds[number], grown, *ends)
                 found.setdefault(name, []).append(window)
             start = self._end[number] + bool(self._idle[number])
         return found

@@ -23,7 +23,17 @@ from refleak._census import TypeCount
 from refleak._plan import Plan
 from refleak._platform import system
 from refleak._readings import Series, Windows, column
-from refleak._rules import RULES, LowPoints, Rule, Verdict, Window, judge, next_window, settled_at
+from refleak._rules import (
+    RULES,
+    LowPoints,
+    Rule,
+    Verdict,
+    Window,
+    changed,
+    judge,
+    next_window,
+    settled_at,
+)
 from refleak._settle import GARBAGE, Frozen, settle
 from refleak.probes import Probe
 
@@ -354,7 +364,8 @@ class _FurtherRounds(_Rounds):
             self._idle[0] = False
         else:
             self._window_took[0] = took
-            self._windows.add(length[0], number, even=self._low_points.even())
+            even, low = self._low_points.even(), self._low_points.both()
+            self._windows.add(length[0], number, even=even, low=low)
             self._low_points.begin()
             # Where other threads run, a reading is taken after calling nothing for a while; they
             # run during a window's reading as well, which may take longer than its rounds.
@@ -400,12 +411,20 @@ class _FurtherRounds(_Rounds):
             lengths,
             max(0, int(min(left.values()))),
             low=self._low_points.found(),
+            compared=self._windows.between_low_points(),
             alone=self._alone[0],
             cheap=lengths[-1] * reading / max(self._seconds[0], sys.float_info.epsilon),
+            changed=self._changed(),
         )
         length = min(length, self._bounds.rounds_left())
         self._stopped = None if length else min(left, key=left.__getitem__)
         return length
+
+    def _changed(self) -> bool:
+        """Tell whether any count changed in the last window by more or less than before."""
+        growth = self._windows.growth(self._series)
+        counts = [probe for probe in self._probes if not rule_of(probe).alone]
+        return any(changed(growth[probe.name], rule_of(probe)) for probe in counts)
 
     def _ebbing(self) -> bool:
         """Tell whether counts still grow, but not as steadily as they do where something leaks."""

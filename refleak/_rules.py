@@ -30,11 +30,13 @@ class Window(NamedTuple):
     """Growth of a quantity over a number of consecutive rounds, read at both ends.
 
     ``even``: both ends can be compared, since nothing fell in between, or just before each.
+    ``low``: something fell just before each.
     """
 
     rounds: int
     growth: float
     even: bool = True
+    low: bool = False
 
     @property
     def rate(self) -> float:
@@ -115,33 +117,72 @@ MOST_LONGER = 16
 """How many times as long as the one before a window may be, from which its cost is estimated."""
 
 
+SHORTER = 0.8
+"""How long each of the last windows is, as a share of the one before. Were they equally long, a
+buffer that is emptied regularly could grow by the same in each."""
+
+MOST_COMPARED = max(rule.windows for rule in RULES.values())
+"""Windows between low points that are worth many short ones."""
+
+AFTER_CHANGE = 4
+"""Windows that are to follow a change."""
+
+
 def next_window(
-    lengths: Sequence[int], left: int, *, low: bool = False, alone: int = 0, cheap: float = 0
+    lengths: Sequence[int],
+    left: int,
+    *,
+    low: bool = False,
+    compared: int = 0,
+    alone: int = 0,
+    cheap: float = 0,
+    changed: bool = False,
 ) -> int:
     """Return how many rounds follow windows of these *lengths* when *left* more can be had.
 
     Twice as many as before, or as many as are *cheap*: as take no longer than one reading. But the
-    last three windows are about equally long, since a cache that was still filling before them then
-    differs most from a leak. After one that ended at a *low* point more are left for equally long
-    ones, since each may be longer. 0 when too few are left to add to the verdict.
+    last three windows are not longer than the one before, since a cache that was still filling
+    before them then differs most from a leak. After one that ended at a *low* point rounds are left
+    for others, since each may be twice as long, until enough were *compared*: those that began low
+    as well.
+    0 when too few are left to add to the verdict.
 
     If too few are left for that, since rounds took longer than expected, a short window more is
     worth it.
 
     alone: all that is in doubt may end after so many rounds, or after later windows that were
-    equally long.
+    equally long. changed: growth changed in the last window, as when a cache is full: what is left
+    must show by itself whether anything leaks.
     """
     last, done = lengths[-1], sum(lengths)
+    ratio = 1.0 if alone else SHORTER
+    if low and not alone and left < 6 * last:
+        if compared >= MOST_COMPARED:
+            return last if left >= 2 * last else 0
+        return min(last, left // (2 if compared else 3)) if left >= last / 2 else 0
+    if changed and 2 * lengths[0] <= share(left, AFTER_CHANGE, SHORTER) < last:
+        return share(left, AFTER_CHANGE, SHORTER)
     if alone and (done < alone or lengthened(lengths)):
         left = min(left, max(last, alone - done))
-    elif low and last <= left < 6 * last:
-        return last
     if left >= 3 * last:
         longer = 2 * last if alone else max(2 * last, min(MOST_LONGER * last, int(cheap)))
-        return min(longer, left // 3)
+        return min(longer, share(left, 3, ratio))
     if left < last / 2:
         return max(lengths[0], last // 4) if lengthened(lengths) else 0
-    return left // 2 if left >= ALIKE * last else left
+    return share(left, 2, ratio) if left >= ALIKE * last else left
+
+
+def share(left: int, windows: int, ratio: float) -> int:
+    """Return how long the first window is, if so many, each shorter by a ratio, fill the *left*."""
+    return int(left / sum(ratio**number for number in range(windows)))
+
+
+def changed(windows: Sequence[Window], rule: Rule) -> bool:
+    """Tell whether a quantity grew at another rate in the last window than in the one before."""
+    before, after = windows[-2:] if len(windows) > 1 else (windows[-1], windows[-1])
+    expected = before.rate * after.rounds
+    slack = MAX_NOISE * rule.least
+    return not CERTAIN * expected - slack <= after.growth <= expected / CERTAIN + slack
 
 
 def lengthened(lengths: Sequence[int]) -> bool:
@@ -182,12 +223,15 @@ def judge(
             return Verdict.SUSPICIOUS
         if len(recent) < rule.windows and rule.exact:
             recent = [*(Window(1, delta) for delta in deltas), *windows[1:]][-rule.windows :]
+        level = rule.exact
+        if not rule.exact and _slowed(windows, recent[-1].rate / rule.steady):
+            rule, level = rule._replace(every=True), True
         if (
             comparable
-            and steady(recent, rule)
+            and steady(recent, rule, level=level)
             and not _ebbed(windows, recent, rule)
             and all(_grew(window, rule, run, noise) for window in recent)
-            and _outgrew(recent, drop([*deltas, *(window.growth for window in windows)]))
+            and _lasted(windows, deltas, recent, rule)
         ):
             return Verdict.LEAKING
     if (
@@ -200,13 +244,25 @@ def judge(
     return Verdict.SUSPICIOUS
 
 
-def steady(windows: Sequence[Window], rule: Rule) -> bool:
-    """Tell whether all windows grew, each at about the rate of the one before."""
+def steady(windows: Sequence[Window], rule: Rule, *, level: bool) -> bool:
+    """Tell whether all windows grew, each at about the rate of the one before.
+
+    level: it may not have risen either.
+    """
     return all(window.growth > 0 for window in windows) and all(
         before.rate * rule.steady <= after.rate
-        and (not rule.exact or after.rate * rule.steady <= before.rate)
+        and (not level or after.rate * rule.steady <= before.rate)
         for before, after in pairwise(windows)
     )
+
+
+def _slowed(windows: Sequence[Window], rate: float) -> bool:
+    """Tell whether a window, but for the first, grew faster than that.
+
+    What grows more slowly later may be a buffer that is filled and emptied: only what happens at
+    least once in every ``run`` calls can be told from it.
+    """
+    return any(window.rate > rate for window in windows[1:])
 
 
 def _grew(window: Window, rule: Rule, run: int, noise: float) -> bool:
@@ -219,26 +275,51 @@ def _grew(window: Window, rule: Rule, run: int, noise: float) -> bool:
 
 
 def decisive(windows: Sequence[Window], count: int) -> Sequence[Window]:
-    """Return the last windows; without the very last if it alone was cut off between low points."""
-    before = windows[-count - 1 : -1]
-    if not windows[-1].even and len(before) == count and all(window.even for window in before):
+    """Return the last windows; without those at the end that were cut off between low points."""
+    end = _comparable(windows)
+    before = windows[max(0, end - count) : end]
+    if len(before) == count and all(window.even for window in before):
         return before
     return windows[-count:]
 
 
+def _comparable(windows: Sequence[Window]) -> int:
+    """Return how many windows there are up to the last one between low points, or else even."""
+    numbered = list(enumerate(windows, 1))
+    low = max((number for number, window in numbered if window.low), default=0)
+    return low or max((number for number, window in numbered if window.even), default=0)
+
+
 def _ebbed(windows: Sequence[Window], recent: Sequence[Window], rule: Rule) -> bool:
-    """Tell whether a last window that is no decisive one shows less growth than a leak would.
+    """Tell whether last windows that are no decisive ones show less growth than a leak would.
 
-    It began where an even one ended, low, so that at its end there is at least what leaked in it.
+    They began where an even one ended, low, so that in the end there is at least what leaked.
     """
-    last, decided = windows[-1], recent[-1]
-    expected = decided.rate * last.rounds * rule.steady
-    return last is not decided and last.growth + MAX_NOISE * rule.least < expected
+    if recent[-1] is windows[-1]:
+        return False
+    after = windows[_comparable(windows) :]
+    expected = recent[-1].rate * sum(window.rounds for window in after) * rule.steady
+    return sum(window.growth for window in after) + MAX_NOISE * rule.least < expected
 
 
-def _outgrew(windows: Sequence[Window], fall: float) -> bool:
-    """Tell whether windows grew by more than the largest fall, unless all their ends compare."""
-    return all(window.even for window in windows) or sum(w.growth for w in windows) > fall
+def _lasted(
+    windows: Sequence[Window], deltas: Sequence[float], recent: Sequence[Window], rule: Rule
+) -> bool:
+    """Tell whether the last growth went on since it began, and is more than was ever released.
+
+    What leaks does so in every window; a single release may hide it in one. A buffer emptied
+    every some hundred calls grows as fast now and then, and not at all in between. Where the last
+    windows lie between low points, only others that do are compared with them.
+    """
+    if all(window.low for window in recent):
+        windows, deltas = [window for window in windows if window.low], ()
+    rate, noise = recent[-1].rate * rule.steady, MAX_NOISE * rule.least
+    gaps, begun = 0, False
+    for window in windows:
+        gaps += begun and window.growth + noise < rate * window.rounds
+        begun = begun or window.rate >= rate
+    fall = drop([*deltas, *(window.growth for window in windows)])
+    return gaps <= 1 and sum(window.growth for window in recent) > fall
 
 
 def _noise(windows: Sequence[Window], rule: Rule, deltas: Sequence[float]) -> float:
@@ -250,16 +331,18 @@ def settled_at(
     windows: Sequence[Window], rule: Rule, *, run: int, deltas: Sequence[float] = ()
 ) -> int | None:
     """Return the number of the first window in which growth had stopped, or None."""
-    calm_before = True
+    calm_before, stopped = True, False
     for number, window in enumerate(windows):
         noise = _noise(windows[:number], rule, deltas)
         leaked = window.rounds // run * rule.least
         slack = max(rule.grain * rule.least, 2 * noise)
         # The level may be higher at the window's start than without noise, and lower at its end.
-        # In a short window it may be a release that hides a leak: a fall, or a sudden stop.
-        plain = calm_before and window.growth >= -slack
+        # A fall may be a release that hides a leak, and so may a sudden stop in a short window.
+        falls = window.growth < -slack
+        plain = calm_before or leaked >= 2 * MAX_NOISE * rule.least
+        stopped_before = stopped
         stopped = window.even and window.growth <= noise and window.growth + slack < leaked
-        if stopped and (plain or leaked >= 2 * MAX_NOISE * rule.least):
+        if stopped and plain and (not falls or stopped_before):
             return number
         calm_before = window.growth < max(leaked, noise)
     return None
@@ -309,6 +392,10 @@ class LowPoints:
         """Tell whether the last round ended at a low point."""
         return bool(self._low[1])
 
+    def both(self) -> bool:
+        """Tell whether the window began and ended low."""
+        return bool(self._low[0] and self._low[1])
+
     def even(self) -> bool:
         """Tell whether the window's ends can be compared."""
-        return self._largest[0] <= MAX_NOISE or bool(self._low[0] and self._low[1])
+        return self._largest[0] <= MAX_NOISE or self.both()

@@ -238,7 +238,7 @@ def test_ebbing_growth_is_looked_at_for_longer(monkeypatch, stopped, bounds):
     """
     monkeypatch.setattr(_rounds, "EXTRA_SECONDS", 0.1)
     monkeypatch.setattr(_rounds, "EXTRA_FACTOR", 1)
-    evidence = run(Subject(lambda number: int(1000 * 0.95**number), seconds=0.002), **bounds)
+    evidence = run(Subject(lambda number: int(1e6 * 0.85**number), seconds=0.002), **bounds)
     assert stopped == evidence.stopped
     assert stopped or evidence.windows["level"][-1].growth == 0
 
