@@ -125,7 +125,10 @@ MOST_COMPARED = max(rule.windows for rule in RULES.values())
 """Windows between low points that are worth many short ones."""
 
 AFTER_CHANGE = 4
-"""Windows that are to follow a change."""
+"""Windows that are to follow a change; two after a further one, so that they stay long."""
+
+LONG = 128
+"""Windows of so many rounds tell a leak from what swings; shorter ones, equally long, from steps."""
 
 
 def next_window(
@@ -155,15 +158,16 @@ def next_window(
     must show by itself whether anything leaks.
     """
     last, done = lengths[-1], sum(lengths)
-    ratio = 1.0 if alone else SHORTER
+    ratio = 1.0 if alone and last < LONG else SHORTER
     if low and not alone and left < 6 * last:
         if compared >= MOST_COMPARED:
             return last if left >= 2 * last else 0
         return min(last, left // (2 if compared else 3)) if left >= last / 2 else 0
-    if changed and 2 * lengths[0] <= share(left, AFTER_CHANGE, SHORTER) < last:
-        return share(left, AFTER_CHANGE, SHORTER)
+    after_change = share(left, AFTER_CHANGE if last == max(lengths) else 2, SHORTER)
+    if changed and LONG <= after_change < last:
+        return after_change
     if alone and (done < alone or lengthened(lengths)):
-        left = min(left, max(last, alone - done))
+        left = min(left, max(int(ratio * last), alone - done))
     if left >= 3 * last:
         longer = 2 * last if alone else max(2 * last, min(MOST_LONGER * last, int(cheap)))
         return min(longer, share(left, 3, ratio))
