@@ -124,11 +124,11 @@ buffer that is emptied regularly could grow by the same in each."""
 MOST_COMPARED = max(rule.windows for rule in RULES.values())
 """Windows between low points that are worth many short ones."""
 
-AFTER_CHANGE = 4
-"""Windows that are to follow a change; two after a further one, so that they stay long."""
+LAST = 4
+"""Windows that share what is left at the end, or after a change; after a further one it is two."""
 
 LONG = 128
-"""Windows of so many rounds tell a leak from what swings; shorter ones, equally long, from steps."""
+"""Windows of so many rounds tell a leak from what swings; shorter, equal ones from steps."""
 
 
 def next_window(
@@ -144,11 +144,10 @@ def next_window(
     """Return how many rounds follow windows of these *lengths* when *left* more can be had.
 
     Twice as many as before, or as many as are *cheap*: as take no longer than one reading. But the
-    last three windows are not longer than the one before, since a cache that was still filling
-    before them then differs most from a leak. After one that ended at a *low* point rounds are left
-    for others, since each may be twice as long, until enough were *compared*: those that began low
-    as well.
-    0 when too few are left to add to the verdict.
+    last windows are about as long as the one before, since a cache that was still filling before
+    them then differs most from a leak. After one that ended at a *low* point rounds are left for
+    others, since each may be twice as long, until enough were *compared*: those that began low as
+    well. 0 when too few are left to add to the verdict.
 
     If too few are left for that, since rounds took longer than expected, a short window more is
     worth it.
@@ -163,14 +162,14 @@ def next_window(
         if compared >= MOST_COMPARED:
             return last if left >= 2 * last else 0
         return min(last, left // (2 if compared else 3)) if left >= last / 2 else 0
-    after_change = share(left, AFTER_CHANGE if last == max(lengths) else 2, SHORTER)
+    after_change = share(left, LAST if last == max(lengths) else 2, SHORTER)
     if changed and LONG <= after_change < last:
         return after_change
     if alone and (done < alone or lengthened(lengths)):
         left = min(left, max(int(ratio * last), alone - done))
     if left >= 3 * last:
         longer = 2 * last if alone else max(2 * last, min(MOST_LONGER * last, int(cheap)))
-        return min(longer, share(left, 3, ratio))
+        return min(longer, share(left, LAST if ratio < 1 else 3, ratio))
     if left < last / 2:
         return max(lengths[0], last // 4) if lengthened(lengths) else 0
     return share(left, 2, ratio) if left >= ALIKE * last else left
