@@ -147,7 +147,7 @@ def _resolve(name: str) -> type:
     while found is None:
         try:
             found = importlib.import_module(module or "builtins")
-        except (ImportError, TypeError, ValueError) as error:  # the latter two: ".x", "\0.x"
+        except Exception as error:  # a module that is imported may raise anything
             module, _, attribute = module.rpartition(".")
             if not module:
                 raise ValueError(_unknown_type(name)) from error

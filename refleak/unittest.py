@@ -35,7 +35,7 @@ from refleak._results import (
     result_of,
 )
 from refleak._settle import settle
-from refleak._terminal import shown
+from refleak._terminal import say, shown
 from refleak._testcase import RoundResult, name_of_test, run_repeatedly, switched_off
 
 EXIT_CLEAN, EXIT_FAILED, EXIT_USAGE, EXIT_LEAKED, EXIT_NO_TESTS = 0, 1, 2, 3, 5
@@ -458,8 +458,7 @@ def show(lines: Sequence[str]) -> None:
     """Print *lines* in order with what unittest prints to another stream."""
     sys.stderr.flush()
     for line in lines:
-        print(line)  # noqa: T201  # zope.testrunner prints it, and this is its table
-    sys.stdout.flush()
+        say(line)
 
 
 class Readings:

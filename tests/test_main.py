@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import re
+import subprocess
 import sys
 import textwrap
 import tracemalloc
@@ -32,6 +34,15 @@ SUBJECTS = """
 
     def raising():
         raise KeyError("key")
+
+    async def raising_async():
+        raise KeyError("key")
+
+    def leaving():
+        raise SystemExit(0)
+
+    def returning_a_coroutine():
+        return leaking_async()
 
     def generator():
         yield 1
@@ -73,6 +84,56 @@ def test_exit_statuses(subjects, name, expected):
     assert expected == run(f"subjects:{name}")
 
 
+@pytest.mark.parametrize(
+    ("source", "last"),
+    [
+        ("x = = 1", "SyntaxError: invalid syntax"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise ValueError('own')", "ValueError: own"),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("raise SystemExit(0)", "SystemExit: 0"),
+    ],
+)
+def test_a_module_that_raises_on_import(subjects, capsys, source, last):
+    """It gives no verdict either; the traceback begins at the module."""
+    (subjects / "raises_on_import.py").write_text(source, encoding="utf-8")
+    assert 2 == run("raises_on_import:function")
+    err = capsys.readouterr().err
+    assert 1 == err.count('File "') == err.count('raises_on_import.py", line 1')
+    assert err.endswith(
+        f"{last}\nnot judged: raises_on_import:function raised {last.partition(':')[0]}\n"
+    )
+
+
+def test_an_interrupt_ends_the_program(subjects, monkeypatch):
+    """Ctrl-C is nobody's exception."""
+    (subjects / "interrupted.py").write_text("raise KeyboardInterrupt", encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        run("interrupted:function")
+
+
+@pytest.mark.parametrize("name", ["clean", "leaking"])
+def test_output_that_nobody_reads(subjects, name):
+    """A pipe that is closed changes neither the exit status nor the files that are written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "refleak", "run", f"subjects:{name}", "--json=report.json"]
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(
+            [*command, "--github"], stdout=closed, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ("", name == "leaking") == (done.stderr, bool(done.returncode))
+    assert (subjects / "report.json").exists()
+
+
+def test_a_file_that_cannot_be_written(subjects, capsys):
+    """A folder that is missing is wrong usage; what fails later is told, and no leak either."""
+    assert 2 == run("subjects:clean", "--json=missing/report.json")
+    assert "--json: 'missing/report.json': there is no folder" in capsys.readouterr().err
+    assert 2 == run("subjects:clean", "--json=/dev/full")
+    assert "cannot write '/dev/full': No space left" in capsys.readouterr().err
+
+
 def test_the_report_is_printed(subjects, capsys):
     """The report goes to the output; without a terminal there is no progress line."""
     run("subjects:leaking")
@@ -87,6 +148,8 @@ def test_the_report_is_printed(subjects, capsys):
     [
         (["subjects"], "write package.module:function"),
         ([":clean"], "write package.module:function"),
+        ([".subjects:clean"], "write package.module:function"),
+        (["subjects.py:clean"], "write subjects:clean"),
         (["no_such_module:clean"], "cannot import 'no_such_module'"),
         (["subjects:missing"], "has no attribute 'missing'"),
         (["subjects:kept"], "takes a function, not [] (list); write package.module:function"),
@@ -105,12 +168,27 @@ def test_wrong_usage(subjects, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_an_exception_is_shown(subjects, capsys):
-    """The function's own exception is shown with its traceback."""
-    run("subjects:raising")
-    err = capsys.readouterr().err
-    assert "KeyError: 'key'" in err
-    assert "not judged: subjects:raising raised an exception" in err
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("raising", "KeyError: 'key'"),
+        ("raising_async", "KeyError: 'key'"),
+        ("leaving", "SystemExit: 0"),
+    ],
+)
+def test_an_exception_is_shown(subjects, capsys, name, last):
+    """What the function raises is shown with its traceback, from the function on."""
+    assert 2 == run(f"subjects:{name}")
+    out, err = capsys.readouterr()
+    assert "" == out
+    assert 1 == err.count('File "') == err.count("subjects.py")
+    assert f"{last}\nnot judged: subjects:{name} raised {last.partition(':')[0]}\n" in err
+
+
+def test_a_function_that_returns_a_coroutine(subjects, capsys):
+    """It is refused as everywhere, since nothing was run."""
+    assert 2 == run("subjects:returning_a_coroutine")
+    assert "returned a coroutine that nobody awaits" in capsys.readouterr().err
 
 
 def test_probes_select_what_is_judged(subjects, capsys):

@@ -55,6 +55,7 @@ WRONG = [
     ({"ignore": ""}, ValueError, ["ignore", "''"]),
     ({"ignore": ".x"}, ValueError, ["ignore", "'.x'"]),
     ({"ignore": "..x.y"}, ValueError, ["ignore", "'..x.y'"]),
+    ({"ignore": "raises_on_import.Type"}, ValueError, ["ignore", "'raises_on_import.Type'"]),
     ({"ignore": ["dict", ""]}, ValueError, ["ignore", "''"]),
     ({"tolerance": 3}, TypeError, ["tolerance", "{'references': 1}", "3"]),
     ({"tolerance": [("references", 1)]}, TypeError, ["tolerance", "{'references': 1}"]),
@@ -85,8 +86,12 @@ WRONG = [
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize(("options", "error", "named"), WRONG)
-def test_wrong_arguments_are_refused_at_the_call(form, options, error, named):
+def test_wrong_arguments_are_refused_at_the_call(
+    form, options, error, named, tmp_path, monkeypatch
+):
     """A wrong type or range is an error that names the argument, the value and what is allowed."""
+    (tmp_path / "raises_on_import.py").write_text("1 / 0", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(error) as caught:
         form(**options)
     assert [] == [text for text in named if text not in str(caught.value)]
