@@ -80,7 +80,7 @@ def _decorate(subject: Any, plan: Plan) -> Any:
         from refleak._testcase import decorate_class
 
         return decorate_class(subject, plan)
-    drive = _drive_async if is_async(subject) else _drive_sync
+    drive = _drive_later if is_async(subject) else _drive_sync
 
     def wrapper(
         wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -197,6 +197,16 @@ async def _drive_async(
     return results.pop()
 
 
+def _drive_later(
+    subject: Callable[[], Awaitable[T]], check: Check, judge: Callable[[Check], None]
+) -> CoroutineType[Any, Any, T]:
+    """Return what is to be awaited, under the name of what is checked."""
+    named: Any = _drive_async(subject, check, judge)
+    named.__name__ = named.__qualname__ = check.subject
+    coroutine: CoroutineType[Any, Any, T] = named
+    return coroutine
+
+
 async def _turn() -> None:
     """Give asyncio's loop one turn, in which what the round left scheduled comes to its end."""
     asyncio = sys.modules.get("asyncio")
@@ -259,6 +269,7 @@ class LeakCheck:
         self._plan = plan
         self._place = place
         self._single: SinglePass | None = None
+        self._to_await: list[CoroutineType[Any, Any, Any]] = []
 
     # -- for _ in leak_check(): ... ---------------------------------------------------------
 
@@ -308,9 +319,13 @@ class LeakCheck:
             self._single = None
         if switched_off():
             return func(*args, **kwargs)
-        drive = _drive_async if is_async(func) else _drive_sync
         call = functools.partial(func, *args, **kwargs)
-        return drive(call, _check(self._plan, name_of(func)), self._judge)
+        check = _check(self._plan, name_of(func))
+        if not is_async(func):
+            return _drive_sync(call, check, self._judge)
+        coroutine = _drive_later(call, check, self._judge)
+        self._to_await.append(coroutine)
+        return coroutine
 
     # -- with leak_check(): ... -------------------------------------------------------------
 
@@ -330,6 +345,12 @@ class LeakCheck:
     ) -> None:
         __tracebackhide__ = True
         single, self._single = self._single, None
+        not_awaited = self._close_not_awaited()
+        if not_awaited and kind is None:
+            raise TypeError(
+                f"the check of {not_awaited[0]} was not awaited, so none of its code was run; "
+                f"write await check({not_awaited[0]})"
+            )
         if single is None:
             return
         if kind is not None:
@@ -337,6 +358,16 @@ class LeakCheck:
             return
         self.report = single.end()
         _raise(self.report, self._plan)
+
+    def _close_not_awaited(self) -> list[str]:
+        """Close the calls that nobody began to await; return the names of what they check."""
+        called, self._to_await = self._to_await, []
+        waiting = [
+            each for each in called if inspect.getcoroutinestate(each) == inspect.CORO_CREATED
+        ]
+        for coroutine in waiting:
+            coroutine.close()
+        return [coroutine.__name__ for coroutine in waiting]
 
     def _judge(self, check: Check) -> None:
         __tracebackhide__ = True

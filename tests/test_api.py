@@ -266,9 +266,14 @@ def leaky(*_):
     kept.append([])
 
 
-async def leaky_coroutine():
+async def leaky_coroutine(*_):
     """Leak."""
     kept.append([])
+
+
+async def noting_coroutine():
+    """Count a call."""
+    return note()
 
 
 def by_check(*arguments):
@@ -355,6 +360,60 @@ def test_a_check_of_a_coroutine_function_is_awaited():
 
     assert (3, ROUNDS) == asyncio.run(main())
     assert ROUNDS == calls[0]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_check_that_is_not_awaited_is_refused():
+    """Nothing was run, so the block does not end as if all were well."""
+    with pytest.raises(TypeError) as caught, leak_check(**OPTIONS) as check:
+        check(leaky_coroutine, 3)
+    assert (
+        "the check of leaky_coroutine was not awaited, so none of its code was run; write "
+        "await check(leaky_coroutine)"
+    ) == str(caught.value)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_body_that_raised_says_nothing_of_a_check_that_is_not_awaited():
+    """The body's own exception is passed on alone."""
+
+    def raising():
+        with leak_check(**OPTIONS) as check:
+            check(leaky_coroutine)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        raising()
+
+
+def test_one_of_many_checks_that_is_not_awaited():
+    """Those that were awaited before and after it change nothing."""
+
+    async def main():
+        with leak_check(**OPTIONS) as check:
+            await check(noting_coroutine)
+            check(leaky_coroutine)
+            await check(noting_coroutine)
+
+    with pytest.raises(TypeError, match="the check of leaky_coroutine was not awaited"):
+        asyncio.run(main())
+
+
+def test_checks_that_are_awaited_together():
+    """A check need not be awaited where it is called."""
+
+    async def main():
+        with leak_check(**OPTIONS) as check:
+            both = [check(noting_coroutine), check(noting_coroutine)]
+            return [await each for each in both]
+
+    assert [ROUNDS, 2 * ROUNDS] == asyncio.run(main())
+
+
+def test_a_decorated_coroutine_function_that_is_not_awaited():
+    """Python's own warning names the function."""
+    with pytest.warns(RuntimeWarning, match="coroutine 'leaky_coroutine' was never awaited"):
+        assert_no_leaks(**OPTIONS)(leaky_coroutine)()
 
 
 def test_a_check_can_be_called_again():
