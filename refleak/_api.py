@@ -105,12 +105,7 @@ def _refuse(form: str, subject: Any) -> None:
     if inspect.isclass(inner):
         if form == "assert_no_leaks" and _is_test_case(inner):
             return
-        check = "check" if form == "leak_check" else "find_leaks"
-        raise TypeError(
-            f"{form} cannot check the class {inner.__qualname__}, which is no unittest.TestCase; "
-            f"decorate its test methods, or check a function that makes one: "
-            f"{check}(lambda: {inner.__name__}())"
-        )
+        _refuse_class(form, inner)
     if not callable(inner):
         raise TypeError(f"{form} takes a function, not {show(inner)}; write {RIGHT_FORMS[form]}")
     name = name_of(inner)
@@ -120,6 +115,21 @@ def _refuse(form: str, subject: Any) -> None:
                 f"{form} cannot check the generator function {name}: calling it runs none of its "
                 f"code; check a function that uses it up: {right_form.format(name)}"
             )
+
+
+def _refuse_class(form: str, cls: type) -> NoReturn:
+    check = "check" if form == "leak_check" else "find_leaks"
+    if _is_test_case(cls):
+        raise TypeError(
+            f"{form} cannot check the class {cls.__qualname__}, whose tests are run one by one; "
+            f"decorate it with @assert_no_leaks, run python -m refleak unittest, or check one "
+            f'test: {check}(lambda: {cls.__name__}("test_name").debug())'
+        )
+    raise TypeError(
+        f"{form} cannot check the class {cls.__qualname__}, which is no unittest.TestCase; "
+        f"decorate its test methods, or check a function that makes one: "
+        f"{check}(lambda: {cls.__name__}())"
+    )
 
 
 RIGHT_FORMS = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import unittest
 import warnings
 from array import array
 
@@ -607,6 +608,27 @@ def test_what_runs_no_code_is_refused_with_the_right_form(form, subject, text, n
     with pytest.raises(TypeError) as caught:
         FORMS[form](subject)
     assert text.format(form=form, name=name, right=right) == str(caught.value)
+
+
+class Tests(unittest.TestCase):
+    """Tests, of which one leaks."""
+
+    def test_keep(self):
+        """Leak."""
+        kept.append([])
+
+
+@pytest.mark.parametrize(("form", "check"), [("find_leaks", "find_leaks"), ("leak_check", "check")])
+def test_a_testcase_is_refused_with_the_right_forms(form, check):
+    """A class of tests is decorated; a function checks a test of it."""
+    with pytest.raises(TypeError) as caught:
+        FORMS[form](Tests)
+    assert (
+        f"{form} cannot check the class Tests, whose tests are run one by one; decorate it with "
+        f"@assert_no_leaks, run python -m refleak unittest, or check one test: "
+        f'{check}(lambda: Tests("test_name").debug())'
+    ) == str(caught.value)
+    assert find_leaks(lambda: Tests("test_keep").debug(), **JUDGING).leaking
 
 
 @pytest.mark.parametrize(

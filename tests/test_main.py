@@ -19,6 +19,7 @@ from refleak import _doctor
 
 SUBJECTS = """
     import asyncio
+    import unittest
 
     kept = []
 
@@ -48,6 +49,9 @@ SUBJECTS = """
         yield 1
 
     def with_argument(number):
+        pass
+
+    class Tests(unittest.TestCase):
         pass
 
     class Parser:
@@ -154,6 +158,7 @@ def test_the_report_is_printed(subjects, capsys):
         (["subjects:missing"], "has no attribute 'missing'"),
         (["subjects:kept"], "takes a function, not [] (list); write package.module:function"),
         (["subjects:generator"], "cannot check the generator function generator"),
+        (["subjects:Tests"], "the class Tests, whose tests are run one by one; decorate it with"),
         (["subjects:with_argument"], "is called without arguments, but: missing a required"),
         (["subjects:clean", "--stab=0"], "stab must be at least 1, not 0"),
         (["subjects:clean", "--probes=nonsense"], "unknown quantity 'nonsense'"),
