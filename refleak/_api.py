@@ -9,7 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
-from types import CoroutineType, FrameType, TracebackType
+from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeVar, cast, overload
 
 import wrapt
@@ -181,17 +181,41 @@ def _drive_sync(subject: Callable[[], T], check: Check, judge: Callable[[Check],
     results: list[T] = []  # of the last round; there is at least one
     for _ in check.rounds():
         results[:] = [subject()]
-        if type(results[0]) is CoroutineType:
-            _refuse_coroutine(check.subject, results[0])
+        _refuse_unrun(check.subject, results[0])
     judge(check)
     return results.pop()
 
 
-def _refuse_coroutine(name: str, coroutine: Any) -> NoReturn:
-    coroutine.close()
+UNRUN = {
+    CoroutineType: (
+        "a coroutine that nobody awaits",
+        "an async def function: async def test(): await {}()",
+    ),
+    GeneratorType: (
+        "a generator that nobody uses up",
+        "a function that does: def test(): list({}())",
+    ),
+    AsyncGeneratorType: (
+        "an asynchronous generator that nobody uses up",
+        "an async def function that does: async def test(): [item async for item in {}()]",
+    ),
+}
+"""What runs none of its code by being made: how to call it, and what to check instead."""
+
+
+def _refuse_unrun(name: str, result: Any) -> None:
+    """Raise TypeError, with the right form, if a call's result stands for code that did not run."""
+    kind = type(result)
+    if kind not in UNRUN:
+        return
+    if kind is GeneratorType and inspect.getgeneratorstate(result) != inspect.GEN_CREATED:
+        return  # some of its code was run
+    if kind is CoroutineType:  # or it warns, too
+        result.close()
+    what, right_form = UNRUN[kind]
+    maker = name if result.__name__ == "<genexpr>" else result.__name__
     raise TypeError(
-        f"{name} returned a coroutine that nobody awaits, so none of its code was run; check an "
-        f"async def function: async def test(): await {coroutine.__name__}()"
+        f"{name} returned {what}, so none of its code was run; check {right_form.format(maker)}"
     )
 
 
@@ -202,6 +226,7 @@ async def _drive_async(
     results: list[T] = []  # of the last round; there is at least one
     for _ in check.rounds():
         results[:] = [await subject()]
+        _refuse_unrun(check.subject, results[0])
         await _turn()
     judge(check)
     return results.pop()

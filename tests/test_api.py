@@ -661,18 +661,72 @@ def test_generators_are_refused_within_descriptors(kind):
         assert_no_leaks(kind(generator))
 
 
+def expression():
+    """Return a generator without a name."""
+    return (number for number in kept)
+
+
+async def returning_a_generator():
+    """Run its own code, and return code that is not run."""
+    return generator()
+
+
+NOT_RUN = "{} returned {} that nobody {}, so none of its code was run; check {}"
+UNRUN = {
+    "coroutine": (
+        lambda: leaky_coroutine(),  # noqa: PLW0108  # what people write
+        ("<lambda>", "a coroutine", "awaits"),
+        "an async def function: async def test(): await leaky_coroutine()",
+    ),
+    "generator": (
+        lambda: generator(),  # noqa: PLW0108  # the same
+        ("<lambda>", "a generator", "uses up"),
+        "a function that does: def test(): list(generator())",
+    ),
+    "generator expression": (
+        expression,
+        ("expression", "a generator", "uses up"),
+        "a function that does: def test(): list(expression())",
+    ),
+    "asynchronous generator": (
+        lambda: async_generator(),  # noqa: PLW0108  # the same
+        ("<lambda>", "an asynchronous generator", "uses up"),
+        (
+            "an async def function that does: "
+            "async def test(): [item async for item in async_generator()]"
+        ),
+    ),
+}
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("form", FORMS)
-def test_a_function_that_returns_a_coroutine_is_refused(form):
-    """A lambda around an async function would run none of its code."""
-    subject = lambda: leaky_coroutine()  # noqa: E731, PLW0108  # what people write
+@pytest.mark.parametrize(("subject", "named", "right"), UNRUN.values(), ids=UNRUN)
+def test_a_function_that_returns_what_was_not_run_is_refused(form, subject, named, right):
+    """A lambda around an async function, say, would run none of its code."""
     with pytest.raises(TypeError) as caught:
         assert_no_leaks(subject)() if form == "assert_no_leaks" else FORMS[form](subject)
-    assert (
-        "<lambda> returned a coroutine that nobody awaits, so none of its code was run; check an "
-        "async def function: async def test(): await leaky_coroutine()"
-    ) == str(caught.value)
+    assert NOT_RUN.format(*named, right) == str(caught.value)
     assert [] == kept
+
+
+def test_an_async_function_that_returns_what_was_not_run_is_refused():
+    """Awaiting it runs no more than calling another one does."""
+    with pytest.raises(TypeError, match="returning_a_generator returned a generator"):
+        find_leaks(returning_a_generator)
+
+
+def test_a_generator_that_has_begun_may_be_returned():
+    """Some of its code was run."""
+
+    def begun():
+        note()
+        numbers = generator()
+        next(numbers)
+        return numbers
+
+    assert not find_leaks(begun, **OPTIONS).leaking
+    assert ROUNDS == calls[0]
 
 
 @pytest.mark.filterwarnings("error")
