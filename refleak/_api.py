@@ -303,6 +303,7 @@ class LeakCheck:
         self.report: Report | None = None
         self._plan = plan
         self._place = place
+        self._inside = False
         self._single: SinglePass | None = None
         self._to_await: list[CoroutineType[Any, Any, Any]] = []
 
@@ -345,9 +346,15 @@ class LeakCheck:
         """Run ``func(*args, **kwargs)`` repeatedly; return what the last run returned.
 
         Raises LeakError, which names *func*, if it leaks. With an ``async def`` function the call
-        is to be awaited. Within a ``with`` block the block is not judged besides.
+        is to be awaited. The ``with`` block that the call is in is not judged besides; outside of
+        one, as a decorator say, it raises TypeError.
         """
         __tracebackhide__ = True
+        if not self._inside:
+            raise TypeError(
+                f"leak_check is no decorator, and is called within its with block only; write "
+                f"@assert_no_leaks above a function, or {RIGHT_FORMS['leak_check']}"
+            )
         _refuse("leak_check", func)
         if self._single is not None:
             self._single.close()
@@ -365,6 +372,7 @@ class LeakCheck:
     # -- with leak_check(): ... -------------------------------------------------------------
 
     def __enter__(self) -> Self:
+        self._inside = True
         if not switched_off():
             from refleak._single_pass import SinglePass
 
@@ -379,13 +387,10 @@ class LeakCheck:
         traceback: TracebackType | None,
     ) -> None:
         __tracebackhide__ = True
+        self._inside = False
         single, self._single = self._single, None
-        not_awaited = self._close_not_awaited()
-        if not_awaited and kind is None:
-            raise TypeError(
-                f"the check of {not_awaited[0]} was not awaited, so none of its code was run; "
-                f"write await check({not_awaited[0]})"
-            )
+        if self._to_await:
+            self._end_calls(judging=kind is None)
         if single is None:
             return
         if kind is not None:
@@ -394,15 +399,20 @@ class LeakCheck:
         self.report = single.end()
         _raise(self.report, self._plan)
 
-    def _close_not_awaited(self) -> list[str]:
-        """Close the calls that nobody began to await; return the names of what they check."""
+    def _end_calls(self, *, judging: bool) -> None:
+        """Close the calls that nobody began to await; when *judging*, refuse them."""
         called, self._to_await = self._to_await, []
         waiting = [
             each for each in called if inspect.getcoroutinestate(each) == inspect.CORO_CREATED
         ]
         for coroutine in waiting:
             coroutine.close()
-        return [coroutine.__name__ for coroutine in waiting]
+        if waiting and judging:
+            name = waiting[0].__name__
+            raise TypeError(
+                f"the check of {name} was not awaited, so none of its code was run; write "
+                f"await check({name})"
+            )
 
     def _judge(self, check: Check) -> None:
         __tracebackhide__ = True

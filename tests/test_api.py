@@ -427,10 +427,24 @@ def test_a_check_can_be_called_again():
     assert ROUNDS == calls[0]
 
 
-def test_a_check_can_be_called_without_a_block():
-    """The ``with`` is for reading well: the object alone can be called."""
-    with pytest.raises(LeakError, match="leaky leaked 1 "):
-        leak_check(**JUDGING)(leaky)
+def test_a_check_is_refused_as_a_decorator():
+    """Outside of its block it is not called: as a decorator it would judge the definition."""
+    with pytest.raises(TypeError) as caught:
+        leak_check()(note)
+    assert (
+        "leak_check is no decorator, and is called within its with block only; write "
+        "@assert_no_leaks above a function, or with leak_check() as check: "
+        "check(function, argument)"
+    ) == str(caught.value)
+    assert 0 == calls[0]
+
+
+def test_a_check_is_not_called_once_its_block_is_over():
+    """The same holds behind the block."""
+    with leak_check(**OPTIONS) as check:
+        check(note)
+    with pytest.raises(TypeError, match="is called within its with block only"):
+        check(note)
 
 
 def test_the_report_of_a_leak_stays_with_the_check():
@@ -592,10 +606,18 @@ REFUSED = {
         "find_leaks(lambda: Service())",
     ),
 }
+
+
+def by_check_alone(subject):
+    """Check a callable in a ``with`` block, with the default options."""
+    with leak_check() as check:
+        check(subject)
+
+
 FORMS = {
     "assert_no_leaks": assert_no_leaks,
     "find_leaks": find_leaks,
-    "leak_check": leak_check(),
+    "leak_check": by_check_alone,
 }
 
 
@@ -752,7 +774,8 @@ def test_switched_off_every_form_runs_once(monkeypatch, value):
     """With REFLEAK=off nothing is repeated or judged; results and blocks are as always."""
     monkeypatch.setenv("REFLEAK", value)
     assert 1 == assert_no_leaks(note)()
-    assert 2 == leak_check()(note)
+    with leak_check() as check:
+        assert 2 == check(note)
     for _ in leak_check():
         note()
     with leak_check() as check:
