@@ -35,7 +35,8 @@ class Probe(Protocol):
 
     ``name`` is its plural ("pool connections"), ``unit`` its singular ("pool connection").
     ``unavailable()`` says in a sentence why it cannot be judged on this interpreter, or returns
-    None. ``read()`` returns the level now as an integer, and must keep nothing that it allocates.
+    None. ``read()`` returns the level now as an integer, at most 2**61 from zero, and must keep
+    nothing that it allocates.
     An attribute ``rule`` is optional: "count" (the default), "blocks", "bytes" or "resource", see
     :data:`refleak._rules.RULES`.
     """
@@ -76,11 +77,32 @@ class Gauge:
         """Return None: a gauge can always be read."""
 
     def read(self) -> int:
-        """Return what the function returns; raise TypeError if that is no integer."""
-        level = self._read()
-        if not isinstance(level, int):
-            raise TypeError(f"Gauge {self.name!r}: read() must return an int, not {level!r:.80}")
-        return level
+        """Return what the function returns."""
+        return self._read()
+
+
+LARGEST = sys.maxsize
+"""Sums of reference counts beyond this are kept modulo it: those of immortal objects are huge."""
+
+MOST = LARGEST // 4
+"""Farthest from zero that any other level may be, so that every difference can be kept."""
+
+
+def level_of(probe: Probe) -> int:
+    """Return a probe's level now, as it can be kept; allocates nothing that is there afterwards.
+
+    Raises TypeError for what is no integer, OverflowError for one that is too large.
+    """
+    level = probe.read()
+    if not isinstance(level, int):
+        raise TypeError(f"{_described(probe)} must return an int, not {level!r:.80}")
+    if not -MOST <= level <= MOST and not getattr(probe, "sums_references", False):
+        raise OverflowError(f"{_described(probe)} must return {-MOST:,} to {MOST:,}, not {level:,}")
+    return level % LARGEST
+
+
+def _described(probe: Probe) -> str:
+    return f"{type(probe).__name__} {probe.name!r}: read()"
 
 
 class _HeapPass:
@@ -129,6 +151,7 @@ class References(_HeapProbe):
     name = "references"
     unit = "reference"
     counting = "heap census (release build)"
+    sums_references = True
 
     def read(self) -> int:
         """Return the sum of all objects' reference counts; a pass over the heap."""
@@ -143,6 +166,7 @@ class TotalReferences:
     rule = "count"
     each_round = True
     counting = "sys.gettotalrefcount() (debug build)"
+    sums_references = True
 
     def unavailable(self) -> str | None:
         """Return None: made on debug builds only."""
