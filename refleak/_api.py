@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeVar, cast, overl
 import wrapt
 from typing_extensions import ParamSpec, Self, Unpack
 
-from refleak._plan import Plan, make_plan, show
+from refleak._plan import Plan, make_plan, show, switched_off
 from refleak.probes import Probe
 
 if TYPE_CHECKING:  # what a check needs is imported when one begins: importing refleak is cheap
@@ -42,11 +42,6 @@ class Options(TypedDict, total=False):
     max_seconds: float | None
     known_leak: str | None
     strict: bool
-
-
-def switched_off() -> bool:
-    """Tell whether ``REFLEAK=off`` in the environment switches judging off."""
-    return os.environ.get("REFLEAK", "").lower() == "off"
 
 
 @overload

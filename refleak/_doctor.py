@@ -16,7 +16,7 @@ from typing import Any
 
 from refleak._check import Check
 from refleak._format import plural, type_name
-from refleak._plan import check_implementation, make_plan
+from refleak._plan import check_implementation, make_plan, switched_off
 from refleak._settle import Frozen
 from refleak.probes import PROBES, Probe
 
@@ -202,8 +202,11 @@ def _threads() -> Iterable[str]:
 
 
 def _switch() -> Iterable[str]:
-    if os.environ.get("REFLEAK", "").lower() == "off":
-        yield "REFLEAK=off in the environment: decorated tests run once and are not judged"
+    try:
+        if switched_off():
+            yield "REFLEAK=off in the environment: decorated tests run once and are not judged"
+    except ValueError as error:
+        yield str(error)
 
 
 DISTURBANCES: tuple[tuple[str, Callable[[], Iterable[str]]], ...] = (

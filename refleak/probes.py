@@ -53,6 +53,14 @@ class Probe(Protocol):
         ...
 
 
+def _check_name(what: str, value: object) -> None:
+    """Refuse what is no name: a text, without the "-" in front that leaves a quantity out."""
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"{what} must be a text that is not empty, not {value!r:.80}")
+    if value.startswith("-"):
+        raise ValueError(f"{what} must not begin with '-', which leaves a quantity out: {value!r}")
+
+
 class Gauge:
     """Make a probe of any function that returns a level, such as a connection pool's size.
 
@@ -61,12 +69,11 @@ class Gauge:
     """
 
     def __init__(self, name: str, read: Callable[[], int], *, unit: str | None = None) -> None:
-        if not isinstance(name, str) or not name:
-            raise TypeError(f"Gauge: name must be a text that is not empty, not {name!r}")
+        _check_name("Gauge: name", name)
         if not callable(read):
             raise TypeError(f"Gauge: read must be a function of no arguments, not {read!r}")
-        if unit is not None and (not isinstance(unit, str) or not unit):
-            raise TypeError(f"Gauge: unit must be a text that is not empty, not {unit!r}")
+        if unit is not None:
+            _check_name("Gauge: unit", unit)
         self.name = name
         self.unit = unit or name.removesuffix("s")
         self.rule = "count"
@@ -95,14 +102,16 @@ def level_of(probe: Probe) -> int:
     """
     level = probe.read()
     if not isinstance(level, int):
-        raise TypeError(f"{_described(probe)} must return an int, not {level!r:.80}")
+        raise TypeError(f"{described(probe)}: read() must return an int, not {level!r:.80}")
     if not -MOST <= level <= MOST and not getattr(probe, "sums_references", False):
-        raise OverflowError(f"{_described(probe)} must return {-MOST:,} to {MOST:,}, not {level:,}")
+        allowed = f"{-MOST:,} to {MOST:,}"
+        raise OverflowError(f"{described(probe)}: read() must return {allowed}, not {level:,}")
     return level % LARGEST
 
 
-def _described(probe: Probe) -> str:
-    return f"{type(probe).__name__} {probe.name!r}: read()"
+def described(probe: Probe) -> str:
+    """Name a probe in a message."""
+    return f"{type(probe).__name__} {probe.name!r}"
 
 
 class _HeapPass:
@@ -313,6 +322,8 @@ def _own(entry: Any) -> Probe:
             f"probes must hold names or objects with name, unit, unavailable() and read(), "
             f"not {entry!r}"
         )
+    _check_name(f"probes: name of {type(entry).__name__}", entry.name)
+    _check_name(f"probes: unit of {entry.name!r}", entry.unit)
     rule = getattr(entry, "rule", "count")
     if rule not in RULES:
         raise ValueError(

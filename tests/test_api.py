@@ -787,11 +787,19 @@ def test_switched_off_every_form_runs_once(monkeypatch, value):
     assert check.report is None
 
 
-@pytest.mark.parametrize("value", ["", "on", "0"])
-def test_other_values_switch_nothing_off(monkeypatch, value):
-    """Only "off" does."""
+@pytest.mark.parametrize("value", ["", "on", "ON"])
+def test_on_switches_nothing_off(monkeypatch, value):
+    """Nothing said is the same."""
     monkeypatch.setenv("REFLEAK", value)
     assert ROUNDS == assert_no_leaks(**OPTIONS)(note)()
+
+
+def test_other_words_are_refused(monkeypatch):
+    """A word that means nothing is not taken for one that does."""
+    monkeypatch.setenv("REFLEAK", "of")
+    with pytest.raises(ValueError, match="REFLEAK in the environment must be on or off, not 'of'"):
+        assert_no_leaks(note)()
+    assert 0 == calls[0]
 
 
 def test_find_leaks_is_not_switched_off(monkeypatch):

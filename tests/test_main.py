@@ -350,6 +350,13 @@ def test_other_disturbances(monkeypatch):
     assert {"tracemalloc", "garbage collector", "switched off"} <= found
 
 
+def test_a_word_that_switches_nothing_is_in_the_way(monkeypatch):
+    """doctor works all the same."""
+    monkeypatch.setenv("REFLEAK", "bogus")
+    said = "REFLEAK in the environment must be on or off, not 'bogus'"
+    assert ("switched off", said) in _doctor.disturbances()
+
+
 def test_rows_are_wrapped():
     """Long texts go on below themselves."""
     assert [f"  {'name':<22}" + "a" * 50, " " * 24 + "b" * 50] == _doctor.layout(
