@@ -425,7 +425,8 @@ class LeaksPlugin:
             verdict = verdict_of(report)
             terminalreporter.write_line(f"{report.nodeid}: {verdict['summary']}")
             if verbosity > 0:
-                for line in str(found_in(report) or "").splitlines():
+                found = found_in(report)
+                for line in str(found).splitlines() if found is not None else ():
                     terminalreporter.write_line(f"    {line}".rstrip())
 
 

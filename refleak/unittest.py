@@ -253,7 +253,7 @@ class LeakResult(unittest.TextTestResult):
         """Note that *test* failed; with LeakError, that it leaked."""
         super().addFailure(test, err)
         report = err[1].report if isinstance(err[1], LeakError) else None
-        self._note(test, LEAKED if report else FAILED, self.failures[-1][1], report)
+        self._note(test, FAILED if report is None else LEAKED, self.failures[-1][1], report)
 
     def addError(self, test: unittest.TestCase, err: Any) -> None:
         """Note that *test*, or a fixture of many, raised an exception."""
