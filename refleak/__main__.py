@@ -12,6 +12,7 @@ import os
 import sys
 import time
 import traceback
+import warnings
 from array import array
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -25,8 +26,9 @@ from refleak._api import _no_verdict as no_verdict
 from refleak._api import _refuse as refuse
 from refleak._api import is_async, name_of
 from refleak._check import Check
+from refleak._errors import KnownLeakWarning, LeakError
 from refleak._files import add_file_options, tell_others, write_file, written_path
-from refleak._plan import Plan, make_plan
+from refleak._plan import MAX_ROUNDS, Plan, make_plan
 from refleak._report import Report
 from refleak._results import result_of
 from refleak._terminal import progress_text, say, shown
@@ -60,7 +62,10 @@ grew. Write a small function that does once what you suspect, and name it: for a
 `example` in mypackage/parser.py, run `python -m refleak run mypackage.parser:example`.
 """
 
-RUN_STATUS = "exit status: 0 no leak; 1 a leak; 2 wrong usage, or the function raised or exited"
+RUN_STATUS = """\
+exit status: 0 no leak; 1 a leak; 2 wrong usage, or the function raised or exited
+Options have the same meaning as those of @assert_no_leaks.
+"""
 
 NOT_OF_THE_USER = (
     *(os.path.dirname(inspect.getfile(module)) + os.sep for module in (_check, asyncio, importlib)),
@@ -77,7 +82,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return unittest.main(given[1:])
     parser, commands = make_parser()
-    options = parser.parse_args(given)
+    options, unknown = parser.parse_known_args(given)
+    if unknown:
+        commands.get(options.command, parser).error(f"unknown arguments: {' '.join(unknown)}")
+    if options.version:
+        import refleak
+
+        say(f"refleak {refleak.__version__}")
+        return CLEAN
     if options.command == "run":
         return run(options, commands["run"])
     if options.command == "doctor":
@@ -94,6 +106,7 @@ def make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentP
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="store_true", help="print refleak's version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     run_parser = commands.add_parser(
         "run",
@@ -104,14 +117,14 @@ def make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentP
     )
     _add_run_options(run_parser)
     commands.add_parser("unittest", help="run unittest tests and check each, or the whole suite")
-    commands.add_parser(
+    doctor_parser = commands.add_parser(
         "doctor",
         help="say what can be judged on this interpreter, what not, and why",
         description="Say what refleak can judge on this interpreter, what not, and why, and "
         "measure what a check costs. Start it as you start your tests, for example with the same "
         "environment variables, or as `coverage run -m refleak doctor`.",
     )
-    return parser, {"run": run_parser}
+    return parser, {"run": run_parser, "doctor": doctor_parser}
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -142,12 +155,52 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         help="a type, such as package.module.Class, whose growth is no leak",
     )
     parser.add_argument(
+        "--tolerance",
+        action="append",
+        default=[],
+        type=_tolerance,
+        metavar="QUANTITY=N",
+        help="growth per call that is allowed, such as 'memory blocks=1'",
+    )
+    parser.add_argument(
+        "--max-rounds",
+        type=int,
+        default=MAX_ROUNDS,
+        metavar="N",
+        help=f"most further calls once something grew (default {MAX_ROUNDS})",
+    )
+    parser.add_argument(
+        "--max-seconds",
+        type=float,
+        metavar="N",
+        help="most seconds for these (default: 1, or ten times what the first calls took)",
+    )
+    parser.add_argument(
+        "--known-leak",
+        metavar="REASON",
+        help="a leak is known, for this reason: it is shown, and the exit status is 0",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="with --known-leak: the exit status is 1 if it leaks no more",
+    )
+    parser.add_argument(
         "--json",
         metavar="FILE",
         type=lambda text: text if text == "-" else written_path(text),
         help="also write the report to FILE as JSON; - is the output",
     )
     add_file_options(parser)
+
+
+def _tolerance(text: str) -> tuple[str, float]:
+    name, _, number = text.rpartition("=")
+    try:
+        return name, float(number)
+    except ValueError:
+        message = f"{text!r} is not QUANTITY=N, such as 'memory blocks=1'"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 # --- run ---------------------------------------------------------------------------------------
@@ -161,6 +214,11 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             run=options.run,
             probes=[name.strip() for names in options.probes for name in names.split(",")],
             ignore=options.ignore,
+            tolerance=dict(options.tolerance),
+            max_rounds=options.max_rounds,
+            max_seconds=options.max_seconds,
+            known_leak=options.known_leak,
+            strict=options.strict,
         )
         subject = find(options.target)
         began = time.monotonic()
@@ -177,7 +235,21 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     told = tell(report, options.json)
     if not tell_others([result_of(report, seconds=seconds, module=module)], options) or not told:
         return USAGE
-    return LEAK if report.leaking else CLEAN
+    return exit_status(report, plan)
+
+
+def exit_status(report: Report, plan: Plan) -> int:
+    """Return the exit status; say so if a known leak is gone that --strict expects."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", KnownLeakWarning)  # the report was shown
+            _check.raise_if_leaking(report, plan)
+    except LeakError:
+        return LEAK
+    except AssertionError as error:
+        print(error, file=sys.stderr)
+        return LEAK
+    return CLEAN
 
 
 class Raised(Exception):  # noqa: N818  # no error of its own

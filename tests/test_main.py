@@ -14,6 +14,7 @@ import tracemalloc
 import pytest
 from running import python
 
+import refleak
 from refleak import __main__ as front
 from refleak import _doctor
 
@@ -164,6 +165,10 @@ def test_the_report_is_printed(subjects, capsys):
         (["subjects:clean", "--probes=nonsense"], "unknown quantity 'nonsense'"),
         (["subjects:clean", "--ignore=no.such.Type"], "no type named 'no.such.Type'"),
         (["subjects:clean", "--stab=many"], "invalid int value"),
+        (["subjects:clean", "--tolerance=1"], "no quantity named '' is judged"),
+        (["subjects:clean", "--tolerance=objects"], "'objects' is not QUANTITY=N, such as"),
+        (["subjects:clean", "--tolerance=objets=1"], "no quantity named 'objets' is judged"),
+        (["subjects:clean", "--strict"], "strict=True goes with known_leak='reason' only"),
         ([], "required: MODULE:FUNCTION"),
     ],
 )
@@ -210,6 +215,66 @@ def test_json(subjects, capsys):
     capsys.readouterr()
     assert 0 == run("subjects:clean", "--json", "-")
     assert json.loads(capsys.readouterr().out)["subject"] == "clean"
+
+
+@pytest.mark.parametrize(
+    ("expected", "name", "arguments"),
+    [
+        (0, "leaking", ["--tolerance=references=1", "--tolerance", "memory blocks=1.5"]),
+        (1, "leaking", ["--tolerance=references=1", "--tolerance=memory blocks=0.5"]),
+        (0, "leaking", ["--known-leak=issue 7"]),
+        (0, "leaking", ["--known-leak=issue 7", "--strict"]),
+        (0, "clean", ["--known-leak=issue 7"]),
+        (1, "clean", ["--known-leak=issue 7", "--strict"]),
+    ],
+)
+def test_what_is_allowed(subjects, expected, name, arguments):
+    """Tolerated growth and known leaks are as with the options of the same names."""
+    only = "--probes=-all,references,memory blocks"
+    assert expected == run(f"subjects:{name}", only, *arguments)
+
+
+def test_a_known_leak_is_shown(subjects, capsys):
+    """So is that it is gone."""
+    run("subjects:leaking", "--known-leak=issue 7")
+    out, err = capsys.readouterr()
+    assert "leaking leaked 1 reference" in out
+    assert "Known leak   issue 7" in out
+    assert "" == err
+    run("subjects:clean", "--known-leak=issue 7", "--strict")
+    gone = "clean was marked with known_leak='issue 7', but leaks no more: remove the mark\n"
+    assert gone == capsys.readouterr().err
+
+
+def test_bounds(subjects, capsys):
+    """Further rounds can be bounded in number and in time."""
+    run("subjects:leaking", "--max-rounds=14")
+    assert "ended at the bound of 14 rounds" in " ".join(capsys.readouterr().out.split())
+    assert 2 == run("subjects:leaking", "--max-seconds=-1")
+    assert "max_seconds must be a number from 0 up, not -1.0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "usage"),
+    [
+        (["run", "subjects:clean", "--no-such"], "usage: python -m refleak run "),
+        (["doctor", "--no-such"], "usage: python -m refleak doctor "),
+        (["--no-such"], "usage: python -m refleak [-h]"),
+    ],
+)
+def test_an_unknown_option_shows_the_usage_of_its_command(subjects, capsys, arguments, usage):
+    """It is the command's options that the reader must know."""
+    with pytest.raises(SystemExit, match="2"):
+        front.main(arguments)
+    err = capsys.readouterr().err
+    assert err.startswith(usage)
+    assert "error: unknown arguments: --no-such" in err
+
+
+def test_the_version(capsys):
+    """--version is that of the package."""
+    assert 0 == front.main(["--version"])
+    assert f"refleak {refleak.__version__}\n" == capsys.readouterr().out
 
 
 def test_an_annotation_for_github(subjects, capsys):
