@@ -354,8 +354,9 @@ def test_doctor_fits_a_screen(capsys, monkeypatch):
     assert 40 >= len(lines)
     assert 80 >= max(map(len, lines))
     text = "\n".join(lines)
-    for part in ("GIL", "JIT", "PYTHONMALLOC", "psutil", "tracemalloc", "native heap", " ms"):
+    for part in ("GIL", "JIT", "PYTHONMALLOC", "psutil", "tracemalloc", "native heap", " ms "):
         assert part in text, part
+    assert re.search(r"one more round +\d+ microseconds", text)
     assert hasattr(sys, "gettotalrefcount") == ("sys.gettotalrefcount()" in text)
 
 
