@@ -12,19 +12,26 @@ import os
 import sys
 import time
 import traceback
+import warnings
 from array import array
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, cast
 
+from refleak import _check
+from refleak._api import _drive_async as drive_async
+from refleak._api import _drive_sync as drive_sync
+from refleak._api import _no_verdict as no_verdict
 from refleak._api import _refuse as refuse
 from refleak._api import is_async, name_of
 from refleak._check import Check
-from refleak._files import add_file_options, tell_others
-from refleak._plan import Plan, make_plan
+from refleak._errors import KnownLeakWarning, LeakError
+from refleak._files import add_file_options, tell_others, write_file, written_path
+from refleak._plan import MAX_ROUNDS, Plan, make_plan
 from refleak._report import Report
 from refleak._results import result_of
-from refleak._terminal import progress_text, shown
+from refleak._terminal import progress_text, say, shown
 
 CLEAN, LEAK, USAGE = 0, 1, 2
 """Exit statuses of ``run``."""
@@ -55,7 +62,16 @@ grew. Write a small function that does once what you suspect, and name it: for a
 `example` in mypackage/parser.py, run `python -m refleak run mypackage.parser:example`.
 """
 
-RUN_STATUS = "exit status: 0 no leak; 1 a leak; 2 wrong usage, or the function raised an exception"
+RUN_STATUS = """\
+exit status: 0 no leak; 1 a leak; 2 wrong usage, or the function raised or exited
+Options have the same meaning as those of @assert_no_leaks.
+"""
+
+NOT_OF_THE_USER = (
+    *(os.path.dirname(inspect.getfile(module)) + os.sep for module in (_check, asyncio, importlib)),
+    "<frozen importlib",
+)
+"""What the names of the files begin with whose code only leads to the user's."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,7 +82,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return unittest.main(given[1:])
     parser, commands = make_parser()
-    options = parser.parse_args(given)
+    options, unknown = parser.parse_known_args(given)
+    if unknown:
+        commands.get(options.command, parser).error(f"unknown arguments: {' '.join(unknown)}")
+    if options.version:
+        import refleak
+
+        say(f"refleak {refleak.__version__}")
+        return CLEAN
     if options.command == "run":
         return run(options, commands["run"])
     if options.command == "doctor":
@@ -83,6 +106,7 @@ def make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentP
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="store_true", help="print refleak's version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     run_parser = commands.add_parser(
         "run",
@@ -93,14 +117,14 @@ def make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentP
     )
     _add_run_options(run_parser)
     commands.add_parser("unittest", help="run unittest tests and check each, or the whole suite")
-    commands.add_parser(
+    doctor_parser = commands.add_parser(
         "doctor",
         help="say what can be judged on this interpreter, what not, and why",
         description="Say what refleak can judge on this interpreter, what not, and why, and "
         "measure what a check costs. Start it as you start your tests, for example with the same "
         "environment variables, or as `coverage run -m refleak doctor`.",
     )
-    return parser, {"run": run_parser}
+    return parser, {"run": run_parser, "doctor": doctor_parser}
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -131,9 +155,52 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         help="a type, such as package.module.Class, whose growth is no leak",
     )
     parser.add_argument(
-        "--json", metavar="FILE", help="also write the report to FILE as JSON; - is the output"
+        "--tolerance",
+        action="append",
+        default=[],
+        type=_tolerance,
+        metavar="QUANTITY=N",
+        help="growth per call that is allowed, such as 'memory blocks=1'",
+    )
+    parser.add_argument(
+        "--max-rounds",
+        type=int,
+        default=MAX_ROUNDS,
+        metavar="N",
+        help=f"most further calls once something grew (default {MAX_ROUNDS})",
+    )
+    parser.add_argument(
+        "--max-seconds",
+        type=float,
+        metavar="N",
+        help="most seconds for these (default: 1, or ten times what the first calls took)",
+    )
+    parser.add_argument(
+        "--known-leak",
+        metavar="REASON",
+        help="a leak is known, for this reason: it is shown, and the exit status is 0",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="with --known-leak: the exit status is 1 if it leaks no more",
+    )
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        type=lambda text: text if text == "-" else written_path(text),
+        help="also write the report to FILE as JSON; - is the output",
     )
     add_file_options(parser)
+
+
+def _tolerance(text: str) -> tuple[str, float]:
+    name, _, number = text.rpartition("=")
+    try:
+        return name, float(number)
+    except ValueError:
+        message = f"{text!r} is not QUANTITY=N, such as 'memory blocks=1'"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 # --- run ---------------------------------------------------------------------------------------
@@ -147,36 +214,80 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             run=options.run,
             probes=[name.strip() for names in options.probes for name in names.split(",")],
             ignore=options.ignore,
+            tolerance=dict(options.tolerance),
+            max_rounds=options.max_rounds,
+            max_seconds=options.max_seconds,
+            known_leak=options.known_leak,
+            strict=options.strict,
         )
         subject = find(options.target)
+        began = time.monotonic()
+        with code_of_the_user():
+            report = judge(subject, plan)
     except (TypeError, ValueError) as error:
         parser.error(str(error))
-    began = time.monotonic()
-    try:
-        report = judge(subject, plan)
-    except Exception:  # noqa: BLE001  # the user's function may raise anything; it is shown
-        traceback.print_exc()
-        print(f"not judged: {options.target} raised an exception", file=sys.stderr)
+    except Raised as error:
+        show_traceback(error.cause)
+        print(f"not judged: {options.target} raised {type(error.cause).__name__}", file=sys.stderr)
         return USAGE
     seconds = time.monotonic() - began
-    tell(report, options.json)
     module = options.target.partition(":")[0]
-    if not tell_others([result_of(report, seconds=seconds, module=module)], options):
+    told = tell(report, options.json)
+    if not tell_others([result_of(report, seconds=seconds, module=module)], options) or not told:
         return USAGE
-    return LEAK if report.leaking else CLEAN
+    return exit_status(report, plan)
+
+
+def exit_status(report: Report, plan: Plan) -> int:
+    """Return the exit status; say so if a known leak is gone that --strict expects."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", KnownLeakWarning)  # the report was shown
+            _check.raise_if_leaking(report, plan)
+    except LeakError:
+        return LEAK
+    except AssertionError as error:
+        print(error, file=sys.stderr)
+        return LEAK
+    return CLEAN
+
+
+class Raised(Exception):  # noqa: N818  # no error of its own
+    """The user's code raised something, be it an exception or SystemExit."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__()
+        self.cause = cause
+
+
+@contextmanager
+def code_of_the_user() -> Generator[None, None, None]:
+    """Tell what the user's code raises, anything but a KeyboardInterrupt, from wrong usage."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise Raised(error) from error
+
+
+def show_traceback(error: BaseException) -> None:
+    """Print the traceback of what the user's code raised, from the user's code on."""
+    began: TracebackType | None = error.__traceback__
+    while began is not None and began.tb_frame.f_code.co_filename.startswith(NOT_OF_THE_USER):
+        began = began.tb_next
+    traceback.print_exception(type(error), error, began)
 
 
 def find(target: str) -> Callable[[], Any]:
-    """Import what ``pkg.module:callable`` names; raise ValueError or TypeError if it cannot be."""
+    """Import what ``pkg.module:callable`` names; raise ValueError or TypeError if it cannot be.
+
+    Raises Raised for what the module raises when it is imported.
+    """
     module_name, colon, path = target.partition(":")
-    if not (module_name and colon and path):
+    if not (module_name and colon and path) or module_name.startswith("."):
         raise ValueError(f"{target!r} names no function; write package.module:function")
-    sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        hint = f"; write {module_name[:-3]}:{path}" if module_name.endswith(".py") else ""
-        raise ValueError(f"cannot import {module_name!r}: {error}{hint}") from error
+    found: Any = load(module_name, path)
     for name in path.split("."):
         try:
             found = getattr(found, name)
@@ -192,16 +303,29 @@ def find(target: str) -> Callable[[], Any]:
     return cast("Callable[[], Any]", found)
 
 
+def load(name: str, path: str) -> Any:
+    """Import a module, from the working directory too; raise ValueError if there is none."""
+    sys.path.insert(0, os.getcwd())
+    try:
+        with code_of_the_user():
+            return importlib.import_module(name)
+    except Raised as error:
+        missing = error.cause.name if isinstance(error.cause, ModuleNotFoundError) else None
+        if missing is None or not f"{name}.".startswith(f"{missing}."):
+            raise
+        hint = f"; write {name[:-3]}:{path}" if name.endswith(".py") else ""
+        raise ValueError(f"cannot import {name!r}: {error.cause}{hint}") from error
+
+
 def judge(subject: Callable[[], Any], plan: Plan) -> Report:
     """Check *subject*; show how far it is on a terminal."""
     progress = ProgressLine() if sys.stderr.isatty() else None
     check = Check(plan, name_of(subject), progress)
     try:
         if is_async(subject):
-            asyncio.run(_run_async(subject, check))
+            asyncio.run(drive_async(subject, check, no_verdict))
         else:
-            for _ in check.rounds():
-                subject()
+            drive_sync(subject, check, no_verdict)
     finally:
         if progress is not None:
             progress.clear()
@@ -209,20 +333,17 @@ def judge(subject: Callable[[], Any], plan: Plan) -> Report:
     return check.report
 
 
-async def _run_async(subject: Callable[[], Any], check: Check) -> None:
-    for _ in check.rounds():
-        await subject()
-        await asyncio.sleep(0)  # what it left scheduled comes to its end
-
-
-def tell(report: Report, file: str | None) -> None:
-    """Print the report, and write it as JSON if asked to."""
+def tell(report: Report, file: str | None) -> bool:
+    """Print the report, and write it as JSON if asked to; tell whether it was written."""
+    data = report.to_json(indent=2)
     if file == "-":
-        print(report.to_json(indent=2))
-        return
-    print(shown(report, sys.stdout))
-    if file is not None:
-        Path(file).write_text(report.to_json(indent=2) + "\n", encoding="utf-8")
+        say(data)
+        return True
+    say(shown(report, sys.stdout))
+    failed = None if file is None else write_file(file, f"{data}\n")
+    if failed:
+        print(failed, file=sys.stderr)
+    return not failed
 
 
 class ProgressLine:
@@ -264,8 +385,7 @@ def doctor() -> int:
     """Print what can be judged here."""
     from refleak._doctor import doctor_lines
 
-    for line in doctor_lines():
-        print(line)
+    say("\n".join(doctor_lines()))
     return CLEAN
 
 

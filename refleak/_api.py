@@ -9,13 +9,13 @@ import os
 import sys
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
-from types import CoroutineType, FrameType, TracebackType
+from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeVar, cast, overload
 
 import wrapt
 from typing_extensions import ParamSpec, Self, Unpack
 
-from refleak._plan import Plan, make_plan, show
+from refleak._plan import Plan, make_plan, show, switched_off
 from refleak.probes import Probe
 
 if TYPE_CHECKING:  # what a check needs is imported when one begins: importing refleak is cheap
@@ -42,11 +42,6 @@ class Options(TypedDict, total=False):
     max_seconds: float | None
     known_leak: str | None
     strict: bool
-
-
-def switched_off() -> bool:
-    """Tell whether ``REFLEAK=off`` in the environment switches judging off."""
-    return os.environ.get("REFLEAK", "").lower() == "off"
 
 
 @overload
@@ -80,7 +75,7 @@ def _decorate(subject: Any, plan: Plan) -> Any:
         from refleak._testcase import decorate_class
 
         return decorate_class(subject, plan)
-    drive = _drive_async if is_async(subject) else _drive_sync
+    drive = _drive_later if is_async(subject) else _drive_sync
 
     def wrapper(
         wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -105,12 +100,7 @@ def _refuse(form: str, subject: Any) -> None:
     if inspect.isclass(inner):
         if form == "assert_no_leaks" and _is_test_case(inner):
             return
-        check = "check" if form == "leak_check" else "find_leaks"
-        raise TypeError(
-            f"{form} cannot check the class {inner.__qualname__}, which is no unittest.TestCase; "
-            f"decorate its test methods, or check a function that makes one: "
-            f"{check}(lambda: {inner.__name__}())"
-        )
+        _refuse_class(form, inner)
     if not callable(inner):
         raise TypeError(f"{form} takes a function, not {show(inner)}; write {RIGHT_FORMS[form]}")
     name = name_of(inner)
@@ -120,6 +110,21 @@ def _refuse(form: str, subject: Any) -> None:
                 f"{form} cannot check the generator function {name}: calling it runs none of its "
                 f"code; check a function that uses it up: {right_form.format(name)}"
             )
+
+
+def _refuse_class(form: str, cls: type) -> NoReturn:
+    check = "check" if form == "leak_check" else "find_leaks"
+    if _is_test_case(cls):
+        raise TypeError(
+            f"{form} cannot check the class {cls.__qualname__}, whose tests are run one by one; "
+            f"decorate it with @assert_no_leaks, run python -m refleak unittest, or check one "
+            f'test: {check}(lambda: {cls.__name__}("test_name").debug())'
+        )
+    raise TypeError(
+        f"{form} cannot check the class {cls.__qualname__}, which is no unittest.TestCase; "
+        f"decorate its test methods, or check a function that makes one: "
+        f"{check}(lambda: {cls.__name__}())"
+    )
 
 
 RIGHT_FORMS = {
@@ -171,17 +176,41 @@ def _drive_sync(subject: Callable[[], T], check: Check, judge: Callable[[Check],
     results: list[T] = []  # of the last round; there is at least one
     for _ in check.rounds():
         results[:] = [subject()]
-        if type(results[0]) is CoroutineType:
-            _refuse_coroutine(check.subject, results[0])
+        _refuse_unrun(check.subject, results[0])
     judge(check)
     return results.pop()
 
 
-def _refuse_coroutine(name: str, coroutine: Any) -> NoReturn:
-    coroutine.close()
+UNRUN = {
+    CoroutineType: (
+        "a coroutine that nobody awaits",
+        "an async def function: async def test(): await {}()",
+    ),
+    GeneratorType: (
+        "a generator that nobody uses up",
+        "a function that does: def test(): list({}())",
+    ),
+    AsyncGeneratorType: (
+        "an asynchronous generator that nobody uses up",
+        "an async def function that does: async def test(): [item async for item in {}()]",
+    ),
+}
+"""What runs none of its code by being made: how to call it, and what to check instead."""
+
+
+def _refuse_unrun(name: str, result: Any) -> None:
+    """Raise TypeError, with the right form, if a call's result stands for code that did not run."""
+    kind = type(result)
+    if kind not in UNRUN:
+        return
+    if kind is GeneratorType and inspect.getgeneratorstate(result) != inspect.GEN_CREATED:
+        return  # some of its code was run
+    if kind is CoroutineType:  # or it warns, too
+        result.close()
+    what, right_form = UNRUN[kind]
+    maker = name if result.__name__ == "<genexpr>" else result.__name__
     raise TypeError(
-        f"{name} returned a coroutine that nobody awaits, so none of its code was run; check an "
-        f"async def function: async def test(): await {coroutine.__name__}()"
+        f"{name} returned {what}, so none of its code was run; check {right_form.format(maker)}"
     )
 
 
@@ -192,9 +221,20 @@ async def _drive_async(
     results: list[T] = []  # of the last round; there is at least one
     for _ in check.rounds():
         results[:] = [await subject()]
+        _refuse_unrun(check.subject, results[0])
         await _turn()
     judge(check)
     return results.pop()
+
+
+def _drive_later(
+    subject: Callable[[], Awaitable[T]], check: Check, judge: Callable[[Check], None]
+) -> CoroutineType[Any, Any, T]:
+    """Return what is to be awaited, under the name of what is checked."""
+    named: Any = _drive_async(subject, check, judge)
+    named.__name__ = named.__qualname__ = check.subject
+    coroutine: CoroutineType[Any, Any, T] = named
+    return coroutine
 
 
 async def _turn() -> None:
@@ -258,7 +298,9 @@ class LeakCheck:
         self.report: Report | None = None
         self._plan = plan
         self._place = place
+        self._inside = False
         self._single: SinglePass | None = None
+        self._to_await: list[CoroutineType[Any, Any, Any]] = []
 
     # -- for _ in leak_check(): ... ---------------------------------------------------------
 
@@ -299,22 +341,33 @@ class LeakCheck:
         """Run ``func(*args, **kwargs)`` repeatedly; return what the last run returned.
 
         Raises LeakError, which names *func*, if it leaks. With an ``async def`` function the call
-        is to be awaited. Within a ``with`` block the block is not judged besides.
+        is to be awaited. The ``with`` block that the call is in is not judged besides; outside of
+        one, as a decorator say, it raises TypeError.
         """
         __tracebackhide__ = True
+        if not self._inside:
+            raise TypeError(
+                f"leak_check is no decorator, and is called within its with block only; write "
+                f"@assert_no_leaks above a function, or {RIGHT_FORMS['leak_check']}"
+            )
         _refuse("leak_check", func)
         if self._single is not None:
             self._single.close()
             self._single = None
         if switched_off():
             return func(*args, **kwargs)
-        drive = _drive_async if is_async(func) else _drive_sync
         call = functools.partial(func, *args, **kwargs)
-        return drive(call, _check(self._plan, name_of(func)), self._judge)
+        check = _check(self._plan, name_of(func))
+        if not is_async(func):
+            return _drive_sync(call, check, self._judge)
+        coroutine = _drive_later(call, check, self._judge)
+        self._to_await.append(coroutine)
+        return coroutine
 
     # -- with leak_check(): ... -------------------------------------------------------------
 
     def __enter__(self) -> Self:
+        self._inside = True
         if not switched_off():
             from refleak._single_pass import SinglePass
 
@@ -329,7 +382,10 @@ class LeakCheck:
         traceback: TracebackType | None,
     ) -> None:
         __tracebackhide__ = True
+        self._inside = False
         single, self._single = self._single, None
+        if self._to_await:
+            self._end_calls(judging=kind is None)
         if single is None:
             return
         if kind is not None:
@@ -337,6 +393,21 @@ class LeakCheck:
             return
         self.report = single.end()
         _raise(self.report, self._plan)
+
+    def _end_calls(self, *, judging: bool) -> None:
+        """Close the calls that nobody began to await; when *judging*, refuse them."""
+        called, self._to_await = self._to_await, []
+        waiting = [
+            each for each in called if inspect.getcoroutinestate(each) == inspect.CORO_CREATED
+        ]
+        for coroutine in waiting:
+            coroutine.close()
+        if waiting and judging:
+            name = waiting[0].__name__
+            raise TypeError(
+                f"the check of {name} was not awaited, so none of its code was run; write "
+                f"await check({name})"
+            )
 
     def _judge(self, check: Check) -> None:
         __tracebackhide__ = True

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from refleak._caches import rest
 from refleak._errors import KnownLeakWarning, LeakError
 from refleak._format import type_mro
-from refleak._plan import Plan, check_implementation
+from refleak._plan import Plan, check_implementation, show
 from refleak._report import Report
 from refleak._rounds import Evidence, Progress, run_rounds
 from refleak._verdict import Findings, NotJudged, Resources, find, type_changes
-from refleak.probes import Probe
+from refleak.probes import Probe, described
 
 if TYPE_CHECKING:  # what only a leak needs is imported when there is one
     from refleak._cycles import Cycles
@@ -229,8 +229,13 @@ def available(probes: Sequence[Probe]) -> tuple[list[Probe], list[NotJudged]]:
         reason = probe.unavailable()
         if reason is None:
             usable.append(probe)
-        else:
+        elif isinstance(reason, str):
             not_judged.append(NotJudged(probe.name, reason))
+        else:
+            raise TypeError(
+                f"{described(probe)}: unavailable() must return None or a reason (text), "
+                f"not {show(reason)}"
+            )
     return usable, not_judged
 
 

@@ -72,9 +72,9 @@ class Diagnosis:
         return [*self._told_origins(), *self._other_origins()]
 
     def place(self) -> Line | None:
-        """Return the user's line that made most of what stays, if it was a user's."""
+        """Return the line in a file of the user's that made most of what stays, if one did."""
         lines = [origin.lines[0] for origin in self.all_origins()]
-        return next((line for line in lines if _origins.is_users(line.path)), None)
+        return next((line for line in lines if _origins.is_users_file(line.path)), None)
 
     def _told_origins(self) -> list[Origin]:
         groups: list[Survivors | Unaccounted] = [*self.survivors, *self.unaccounted]

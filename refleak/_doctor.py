@@ -16,7 +16,7 @@ from typing import Any
 
 from refleak._check import Check
 from refleak._format import plural, type_name
-from refleak._plan import check_implementation, make_plan
+from refleak._plan import check_implementation, make_plan, switched_off
 from refleak._settle import Frozen
 from refleak.probes import PROBES, Probe
 
@@ -202,8 +202,11 @@ def _threads() -> Iterable[str]:
 
 
 def _switch() -> Iterable[str]:
-    if os.environ.get("REFLEAK", "").lower() == "off":
-        yield "REFLEAK=off in the environment: decorated tests run once and are not judged"
+    try:
+        if switched_off():
+            yield "REFLEAK=off in the environment: decorated tests run once and are not judged"
+    except ValueError as error:
+        yield str(error)
 
 
 DISTURBANCES: tuple[tuple[str, Callable[[], Iterable[str]]], ...] = (
@@ -231,7 +234,7 @@ def cost_rows() -> list[tuple[str, str]]:
     more = (seconds_of_check(4 + MORE_ROUNDS) - once) / MORE_ROUNDS
     return [
         ("clean test", f"{once * 1e3:.1f} ms beside its own time, run 5 + 4 times"),
-        ("one more round", f"{max(more, 0) * 1e3:.2f} ms"),
+        ("one more round", f"{max(more, 0) * 1e6:.0f} microseconds"),
     ]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from refleak._github import annotation
 from refleak._results import Result, leaking
+from refleak._terminal import say
 
 FORMATS = {
     "html": "a page with growth, types, holders and origin of each leak",
@@ -34,7 +35,7 @@ def add_file_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
     """Add an option for each kind of file, and one for GitHub's annotations."""
     for name, content in FORMATS.items():
         parser.add_argument(
-            f"--{name}", metavar="FILE", type=_path, help=f"also write to FILE {content}"
+            f"--{name}", metavar="FILE", type=written_path, help=f"also write to FILE {content}"
         )
     parser.add_argument(
         "--github",
@@ -43,7 +44,8 @@ def add_file_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) 
     )
 
 
-def _path(text: str) -> str:
+def written_path(text: str) -> str:
+    """Return the path that an option of a command line gives for a file to be written."""
     try:
         return check_path(text)
     except ValueError as error:
@@ -54,7 +56,7 @@ def tell_others(results: Sequence[Result], options: argparse.Namespace) -> bool:
     """Write what the options of :func:`add_file_options` ask for; tell whether all was written."""
     if options.github:
         for result, report in leaking(results):
-            sys.stdout.write(f"{annotation(report, result.file)}\n")
+            say(annotation(report, result.file))
     failed = write_files(results, {name: getattr(options, name) for name in FORMATS})
     for reason in failed:
         sys.stderr.write(f"{reason}\n")
@@ -66,17 +68,20 @@ def write_files(results: Sequence[Result], paths: Mapping[str, str | None]) -> l
 
     Return what could not be written, and why.
     """
-    failed = []
-    for name, path in paths.items():
-        if path is not None:
-            text = _text(name, results)
-            try:
-                # A lone surrogate in a name must not cost the file.
-                with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
-                    file.write(text)
-            except OSError as error:
-                failed.append(f"cannot write {path!r}: {error.strerror}")
-    return failed
+    wanted = [(name, path) for name, path in paths.items() if path is not None]
+    failed = [write_file(path, _text(name, results)) for name, path in wanted]
+    return [reason for reason in failed if reason]
+
+
+def write_file(path: str, text: str) -> str | None:
+    """Write a file; return why it could not be written, None if it was."""
+    try:
+        # A lone surrogate in a name must not cost the file.
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError as error:
+        return f"cannot write {path!r}: {error.strerror}"
+    return None
 
 
 def _text(name: str, results: Sequence[Result]) -> str:

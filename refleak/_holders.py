@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from functools import _lru_cache_wrapper
+from functools import _lru_cache_wrapper, partial
 from typing import Any, NamedTuple
 
 from refleak._format import plural, quantity, shorten, type_name
@@ -319,20 +319,24 @@ class Search:
             if id(value) in wanted:
                 chain = _links(nodes, towards, wanted[id(value)])
                 return chain, Root(f"context variable {shorten(variable.name)}", "", 1)
-        found: list[tuple[int, str, str]] = []
+        calls = {key: index for key, index in wanted.items() if type(nodes[index]) is partial}
+        found: list[tuple[int, Root]] = []
         for ident, frame in list(sys._current_frames().items()):
             current: types.FrameType | None = frame
             while current is not None:
-                if not current.f_code.co_filename.startswith(OWN_FOLDER):
-                    held = local_variable(current, wanted)
-                    if held is not None:
-                        where = f"local variable of {shorten(current.f_code.co_name)}"
-                        found.append((held[1], _thread_name(ident) + where, held[0]))
+                own = current.f_code.co_filename.startswith(OWN_FOLDER)
+                held = local_variable(current, calls if own else wanted)
+                if held is not None and own:  # what is checked, bound to its arguments
+                    name = function_name(nodes[held[1]].func)
+                    found.append((held[1], Root(f"an argument of {name}", "", 3)))
+                elif held is not None:
+                    where = f"local variable of {shorten(current.f_code.co_name)}"
+                    found.append((held[1], Root(_thread_name(ident) + where, held[0], 1)))
                 current = current.f_back
         if not found:
             return None
-        index, where, name = min(found, key=lambda each: each[0])
-        return _links(nodes, towards, index), Root(where, name, 1)
+        index, root = min(found, key=lambda each: each[0])
+        return _links(nodes, towards, index), root
 
 
 def _thread_name(ident: int) -> str:

@@ -12,6 +12,7 @@ import html
 import platform
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from refleak._format import plural, quantity, shorten, signed
@@ -112,7 +113,8 @@ def page(results: Sequence[Result]) -> str:
     """
     title = _title(results)
     leaks = leaking(results)
-    told = leaks or [(each, each.report) for each in results if each.report][:1]
+    judged = ((each, each.report) for each in results if each.report is not None)
+    told = leaks or list(islice(judged, 1))
     alone = len(results) == 1
     parts = [_section(number, report, alone=alone) for number, (_, report) in enumerate(told)]
     if not alone:
@@ -180,7 +182,7 @@ def _overview_row(result: Result, number: int | None) -> list[str]:
     name = _text(result.name)
     if number is not None:
         name = f'<a href="#leak-{number}">{name}</a>'
-    growth = result.report.growth if result.report else ""
+    growth = result.report.growth if result.report is not None else ""
     kind = result.status.replace(" ", "-")
     return [
         f'<td class="name"><code>{name}</code></td>',

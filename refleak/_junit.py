@@ -60,10 +60,11 @@ def _case(result: Result, outcome: str | None) -> Element:
     case = Element("testcase", _attributes(classname=group, name=name or result.name))
     case.set("time", f"{result.seconds:.3f}")
     report = result.report
-    findings = [each for each in report.findings if each.part_of is None] if report else []
-    if findings:
+    findings = report.findings if report is not None else ()
+    main = [each for each in findings if each.part_of is None]
+    if main:
         properties = SubElement(case, "properties")
-        for each in findings:
+        for each in main:
             growth = {"name": f"leaked {each.quantity}", "value": str(list(each.deltas))}
             SubElement(properties, "property", _attributes(**growth))
     if outcome is not None:

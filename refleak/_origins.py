@@ -221,6 +221,11 @@ def is_users(path: str) -> bool:
     return not path.startswith(_installed()) and not path.startswith(OWN_FOLDER)
 
 
+def is_users_file(path: str) -> bool:
+    """Tell whether it is one that can be looked into: no ``<string>``, which exec() made."""
+    return is_users(path) and not path.startswith("<")
+
+
 @cache
 def _installed() -> tuple[str, ...]:
     names = ("stdlib", "platstdlib", "purelib", "platlib")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -12,6 +13,21 @@ from refleak.probes import Probe
 
 MAX_ROUNDS = 2000
 """Default bound of the rounds run in addition once something looks suspicious."""
+
+
+MOST_ROUNDS = 1_000_000
+"""Most rounds to warm up or to measure: the place for their readings is made beforehand."""
+
+
+def switched_off() -> bool:
+    """Tell whether ``REFLEAK=off`` in the environment switches judging off.
+
+    Raises ValueError for a word that is neither that nor "on".
+    """
+    word = os.environ.get("REFLEAK", "")
+    if word.lower() not in ("", "on", "off"):
+        raise ValueError(f"REFLEAK in the environment must be on or off, not {word!r}")
+    return word.lower() == "off"
 
 
 @dataclass(frozen=True)
@@ -48,8 +64,8 @@ def make_plan(
 ) -> Plan:
     """Validate the options of every public form.
 
-    stab: warm-up rounds, which are not judged; at least 1.
-    run: measured rounds; at least 1. A leak that happens once in every ``run`` calls is found.
+    stab: warm-up rounds, which are not judged; at least 1, at most :data:`MOST_ROUNDS`.
+    run: measured rounds; as many. A leak that happens once in every ``run`` calls is found.
     probes: quantities to judge beside the default ones: names from :mod:`refleak.probes`
         (``"cycles"``; ``"-file descriptors"`` leaves one out) or :class:`refleak.Probe` objects.
     ignore: types, or their dotted names, whose growth is no leak.
@@ -70,25 +86,27 @@ def make_plan(
         raise TypeError(f"unknown option {next(iter(unknown))!r}; allowed are {', '.join(allowed)}")
     chosen = _probes.select(probes)
     return Plan(
-        stab=_count("stab", stab, 1),
-        run=_count("run", run, 1),
+        stab=_count("stab", stab, 1, MOST_ROUNDS),
+        run=_count("run", run, 1, MOST_ROUNDS),
         probes=chosen,
         ignore=_types(ignore),
         tolerance=_tolerances(tolerance, chosen),
         diagnose=_flag("diagnose", diagnose),
         freeze=_flag("freeze", freeze),
-        max_rounds=_count("max_rounds", max_rounds, 0),
+        max_rounds=_count("max_rounds", max_rounds, 0, sys.maxsize),
         max_seconds=None if max_seconds is None else _number("max_seconds", max_seconds),
         known_leak=_reason(known_leak),
         strict=_strict(strict, known_leak),
     )
 
 
-def _count(name: str, value: object, least: int) -> int:
+def _count(name: str, value: object, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an integer, not {show(value)}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, not {value}")
+    if value > most:
+        raise ValueError(f"{name} must be at most {most:,}, not {value:,}")
     return value
 
 
@@ -147,7 +165,7 @@ def _resolve(name: str) -> type:
     while found is None:
         try:
             found = importlib.import_module(module or "builtins")
-        except (ImportError, TypeError, ValueError) as error:  # the latter two: ".x", "\0.x"
+        except Exception as error:  # a module that is imported may raise anything
             module, _, attribute = module.rpartition(".")
             if not module:
                 raise ValueError(_unknown_type(name)) from error

@@ -7,16 +7,12 @@ so deltas and value objects are built only after the last round.
 
 from __future__ import annotations
 
-import sys
 from array import array
 from collections.abc import Callable, Sequence
 
 from refleak import _census
 from refleak._rules import Window
-from refleak.probes import HEAP_PASS, Probe
-
-LARGEST = sys.maxsize
-"""Readings beyond this (sums over immortal objects' counts) are kept modulo it."""
+from refleak.probes import HEAP_PASS, LARGEST, Probe, level_of
 
 
 def column(rows: int) -> array[int]:
@@ -47,7 +43,7 @@ class Series:
         """Read every probe once."""
         with HEAP_PASS.shared(self._heap):
             for values, probe in self._columns:
-                values[self._rows[0]] = probe.read() % LARGEST
+                values[self._rows[0]] = level_of(probe)
         self._rows[0] += 1
 
     @property

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from refleak._data import build, schema_of
 from refleak._format import at_most, columns, listing, plural, shorten, signed, wrapped
@@ -87,6 +87,9 @@ class Report:
         """The headline, and on a line of its own what holds most of what stays, if it is known."""
         survivors = self.diagnosis.survivors if self.diagnosis is not None else ()
         return "\n".join([self.headline, *(f"held by {each.held_by}" for each in survivors[:1])])
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a Report is neither true nor false; ask report.leaking")
 
     def __str__(self) -> str:
         return "\n".join(text_lines(self))

@@ -58,7 +58,8 @@ def status_of(report: Report) -> str:
 
 def leaking(results: Sequence[Result]) -> list[tuple[Result, Report]]:
     """Return those that leak, known leaks included, with their reports."""
-    return [(each, each.report) for each in results if each.report and each.report.leaking]
+    told = [(each, each.report) for each in results if each.report is not None]
+    return [(result, report) for result, report in told if report.leaking]
 
 
 def last_line(text: str) -> str:

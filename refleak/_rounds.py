@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from refleak import _census
 from refleak._caches import rest
 from refleak._census import TypeCount
+from refleak._format import plural
 from refleak._plan import Plan
 from refleak._platform import system
 from refleak._readings import Series, Windows, column
@@ -516,8 +517,8 @@ class _Bounds:
         seconds = max(self._seconds[0], sys.float_info.epsilon)
         grown = max(1, system.resident_memory() - self._memory)
         return {
-            f"{self._most_rounds:,} rounds": rounds_left,
-            f"{self._most_seconds:.3g} seconds": self.seconds_left() * done / seconds,
+            plural(self._most_rounds, "round"): rounds_left,
+            plural(self._most_seconds, "second"): self.seconds_left() * done / seconds,
             f"{EXTRA_MEMORY // 1024**2} MiB of growth": (EXTRA_MEMORY - grown) * done / grown,
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,15 @@ def shown(report: Report, stream: Any) -> str:
         first = f"{RED if report.leaking else GREEN}{first}{NORMAL}"
         lines = [_LABEL.sub(rf"  {BOLD}\1{NORMAL}", line) for line in lines]
     return "\n".join([first, *lines])
+
+
+def say(text: str) -> None:
+    """Print *text*; once nobody reads the output any more (``| head``), print it nowhere."""
+    try:
+        print(text, flush=True)  # noqa: T201  # what command lines print
+    except BrokenPipeError:
+        with open(os.devnull, "wb") as nothing:  # Python writes the rest when it ends
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
 def sparkline(deltas: Sequence[int]) -> str:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import functools
 import inspect
 import io
-import os
 import sys
 import unittest
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from refleak._check import Check, raise_if_leaking
-from refleak._plan import Plan
+from refleak._plan import Plan, switched_off
 
 C = TypeVar("C", bound=type)
 
@@ -63,11 +62,6 @@ def _entry(cls: type, name: str, plan: Plan) -> Callable[..., Any]:
         return run_repeatedly(self, check, _failure, name, *args, **kwargs)
 
     return entry
-
-
-def switched_off() -> bool:
-    """Tell whether ``REFLEAK=off`` in the environment switches judging off."""
-    return os.environ.get("REFLEAK", "").lower() == "off"
 
 
 def is_round(case: unittest.TestCase) -> bool:

@@ -35,7 +35,8 @@ class Probe(Protocol):
 
     ``name`` is its plural ("pool connections"), ``unit`` its singular ("pool connection").
     ``unavailable()`` says in a sentence why it cannot be judged on this interpreter, or returns
-    None. ``read()`` returns the level now as an integer, and must keep nothing that it allocates.
+    None. ``read()`` returns the level now as an integer, at most 2**61 from zero, and must keep
+    nothing that it allocates.
     An attribute ``rule`` is optional: "count" (the default), "blocks", "bytes" or "resource", see
     :data:`refleak._rules.RULES`.
     """
@@ -52,6 +53,14 @@ class Probe(Protocol):
         ...
 
 
+def _check_name(what: str, value: object) -> None:
+    """Refuse what is no name: a text, without the "-" in front that leaves a quantity out."""
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"{what} must be a text that is not empty, not {value!r:.80}")
+    if value.startswith("-"):
+        raise ValueError(f"{what} must not begin with '-', which leaves a quantity out: {value!r}")
+
+
 class Gauge:
     """Make a probe of any function that returns a level, such as a connection pool's size.
 
@@ -60,12 +69,11 @@ class Gauge:
     """
 
     def __init__(self, name: str, read: Callable[[], int], *, unit: str | None = None) -> None:
-        if not isinstance(name, str) or not name:
-            raise TypeError(f"Gauge: name must be a text that is not empty, not {name!r}")
+        _check_name("Gauge: name", name)
         if not callable(read):
             raise TypeError(f"Gauge: read must be a function of no arguments, not {read!r}")
-        if unit is not None and (not isinstance(unit, str) or not unit):
-            raise TypeError(f"Gauge: unit must be a text that is not empty, not {unit!r}")
+        if unit is not None:
+            _check_name("Gauge: unit", unit)
         self.name = name
         self.unit = unit or name.removesuffix("s")
         self.rule = "count"
@@ -76,11 +84,34 @@ class Gauge:
         """Return None: a gauge can always be read."""
 
     def read(self) -> int:
-        """Return what the function returns; raise TypeError if that is no integer."""
-        level = self._read()
-        if not isinstance(level, int):
-            raise TypeError(f"Gauge {self.name!r}: read() must return an int, not {level!r:.80}")
-        return level
+        """Return what the function returns."""
+        return self._read()
+
+
+LARGEST = sys.maxsize
+"""Sums of reference counts beyond this are kept modulo it: those of immortal objects are huge."""
+
+MOST = LARGEST // 4
+"""Farthest from zero that any other level may be, so that every difference can be kept."""
+
+
+def level_of(probe: Probe) -> int:
+    """Return a probe's level now, as it can be kept; allocates nothing that is there afterwards.
+
+    Raises TypeError for what is no integer, OverflowError for one that is too large.
+    """
+    level = probe.read()
+    if not isinstance(level, int):
+        raise TypeError(f"{described(probe)}: read() must return an int, not {level!r:.80}")
+    if not -MOST <= level <= MOST and not getattr(probe, "sums_references", False):
+        allowed = f"{-MOST:,} to {MOST:,}"
+        raise OverflowError(f"{described(probe)}: read() must return {allowed}, not {level:,}")
+    return level % LARGEST
+
+
+def described(probe: Probe) -> str:
+    """Name a probe in a message."""
+    return f"{type(probe).__name__} {probe.name!r}"
 
 
 class _HeapPass:
@@ -129,6 +160,7 @@ class References(_HeapProbe):
     name = "references"
     unit = "reference"
     counting = "heap census (release build)"
+    sums_references = True
 
     def read(self) -> int:
         """Return the sum of all objects' reference counts; a pass over the heap."""
@@ -143,6 +175,7 @@ class TotalReferences:
     rule = "count"
     each_round = True
     counting = "sys.gettotalrefcount() (debug build)"
+    sums_references = True
 
     def unavailable(self) -> str | None:
         """Return None: made on debug builds only."""
@@ -289,6 +322,8 @@ def _own(entry: Any) -> Probe:
             f"probes must hold names or objects with name, unit, unavailable() and read(), "
             f"not {entry!r}"
         )
+    _check_name(f"probes: name of {type(entry).__name__}", entry.name)
+    _check_name(f"probes: unit of {entry.name!r}", entry.unit)
     rule = getattr(entry, "rule", "count")
     if rule not in RULES:
         raise ValueError(

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from refleak._api import find_leaks, switched_off
+from refleak._api import find_leaks
 from refleak._check import Check, raise_if_leaking
 from refleak._errors import LeakError
 from refleak._files import FORMATS, check_path
-from refleak._plan import Plan, check_implementation, make_plan
+from refleak._plan import Plan, check_implementation, make_plan, switched_off
 from refleak._pytest_files import WRITTEN, SessionFiles, attach, attach_seconds, found_in
 from refleak._pytest_items import Repetition, Stop, Subject, came_through, quiet
 from refleak._report import Report
@@ -120,6 +120,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(SessionFiles(paths, github=github), "refleak-files")
 
 
+def _switched_off() -> bool:
+    try:
+        return switched_off()
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
 def _paths(config: pytest.Config) -> dict[str, str | None]:
     """Return the files to write; raise UsageError where one cannot be."""
     paths = {name: config.getoption(f"leaks_{name}") for name in WRITTEN}
@@ -146,7 +153,8 @@ def _counts(config: pytest.Config) -> tuple[int, int]:
     )
     try:
         check_implementation()
-    except RuntimeError as error:
+        make_plan(stab=stab, run=run)
+    except (RuntimeError, ValueError) as error:
         raise pytest.UsageError(str(error)) from error
     return stab, run
 
@@ -223,7 +231,7 @@ class LeaksPlugin:
 
     def __init__(self, config: pytest.Config, checker: LeaksChecker | None) -> None:
         self._checker = checker
-        self._off = switched_off()
+        self._off = _switched_off()
         self._fail = config.getoption("leaks_fail") or config.getini("leaks_fail")
         self._sign = ProgressSign(config)
         self._session: pytest.Session | None = None
@@ -247,13 +255,13 @@ class LeaksPlugin:
         """
         if not self._repeating:
             self._subject = None
-            self._plan = None if self._off else self._plan_of(item)
+            self._plan = self._plan_of(item)
             if self._plan is not None:
                 self._subject = Subject(item)
 
     def _plan_of(self, item: pytest.Item) -> Plan | None:
         """Return how to check the item, None if not at all."""
-        if item.get_closest_marker("no_leak_check"):
+        if left_out(item) is not None or self._off:
             return None
         options = asserted(item)
         if options is None:
@@ -417,17 +425,35 @@ class LeaksPlugin:
             verdict = verdict_of(report)
             terminalreporter.write_line(f"{report.nodeid}: {verdict['summary']}")
             if verbosity > 0:
-                for line in str(found_in(report) or "").splitlines():
+                found = found_in(report)
+                for line in str(found).splitlines() if found is not None else ():
                     terminalreporter.write_line(f"    {line}".rstrip())
 
 
 def asserted(item: pytest.Item) -> dict[str, Any] | None:
     """Return the options of the marker ``assert_no_leaks``, None without it."""
-    marker = item.get_closest_marker("assert_no_leaks")
+    return _options(item, "assert_no_leaks")
+
+
+def left_out(item: pytest.Item) -> tuple[bool, str] | None:
+    """Return fail and reason of the marker ``no_leak_check``, None without it."""
+    given = _options(item, "no_leak_check")
+    if given is None:
+        return None
+    fail, reason = given.get("fail", False), given.get("reason", "")
+    if given.keys() - {"fail", "reason"} or type(fail) is not bool or type(reason) is not str:
+        wrong = ", ".join(f"{name}={value!r:.60}" for name, value in given.items())
+        message = f"takes fail=True or fail=False, and reason='text', not {wrong}"
+        pytest.fail(f"@pytest.mark.no_leak_check {message}", pytrace=False)
+    return fail, reason
+
+
+def _options(item: pytest.Item, name: str) -> dict[str, Any] | None:
+    marker = item.get_closest_marker(name)
     if marker is None:
         return None
     if marker.args:
-        pytest.fail("@pytest.mark.assert_no_leaks takes keyword arguments only", pytrace=False)
+        pytest.fail(f"@pytest.mark.{name} takes keyword arguments only", pytrace=False)
     return dict(marker.kwargs)
 
 
@@ -456,10 +482,10 @@ def _raised(item: pytest.Item, found: Report, plan: Plan) -> pytest.CallInfo[Any
 
 def _mark_unchecked(item: pytest.Item, report: pytest.TestReport) -> None:
     """Count a test with ``no_leak_check(fail=True)`` as leaked."""
-    marker = item.get_closest_marker("no_leak_check")
-    if marker is not None and marker.kwargs.get("fail") and report.passed:
-        reason = marker.kwargs.get("reason", "")
-        _attach(report, f"leaked (not checked): {reason!r}", leaking=True)
+    fail, reason = left_out(item) or (False, "")
+    if fail and report.passed:
+        said = f": {reason!r}" if reason else ""
+        _attach(report, f"leaked (not checked){said}", leaking=True)
 
 
 def _add_verdict(item: pytest.Item, report: pytest.TestReport, found: Report) -> None:

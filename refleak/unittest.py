@@ -19,7 +19,7 @@ from refleak._census import TypeCount, census, packed_by_type, tracked, unpacked
 from refleak._check import Check
 from refleak._errors import LeakError
 from refleak._files import FORMATS, add_file_options, tell_others
-from refleak._plan import make_plan
+from refleak._plan import MOST_ROUNDS, make_plan, switched_off
 from refleak._readings import column
 from refleak._report import Report
 from refleak._results import (
@@ -35,8 +35,8 @@ from refleak._results import (
     result_of,
 )
 from refleak._settle import settle
-from refleak._terminal import shown
-from refleak._testcase import RoundResult, name_of_test, run_repeatedly, switched_off
+from refleak._terminal import say, shown
+from refleak._testcase import RoundResult, name_of_test, run_repeatedly
 
 EXIT_CLEAN, EXIT_FAILED, EXIT_USAGE, EXIT_LEAKED, EXIT_NO_TESTS = 0, 1, 2, 3, 5
 """Exit statuses: 1 and 5 are unittest's own, so that a failing suite is no leak."""
@@ -93,8 +93,10 @@ def rounds(text: str) -> tuple[int, int]:
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not STAB:RUN, such as 5:4, 6:, :3 or :")
     stab, run = int(found[1] or STAB), int(found[2] or RUN)
-    if stab < 1 or run < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: STAB and RUN must be at least 1")
+    try:
+        make_plan(stab=stab, run=run)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
     return stab, run
 
 
@@ -104,6 +106,8 @@ def iterations(text: str) -> int:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a number from 2 up: what the first run leaves behind is no leak"
         )
+    if int(text) > MOST_ROUNDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {MOST_ROUNDS:,}")
     return int(text)
 
 
@@ -170,6 +174,10 @@ class Program(TestProgram):
         super().parseArgs(argv)
         if self.count is not None and self.rounds is not None:
             self._main_parser.error("-R checks test by test, -N the whole suite; give one of them")
+        try:
+            switched_off()
+        except ValueError as error:
+            self._main_parser.error(str(error))
         if self.report and self.count is None:
             self._main_parser.error("-r shows what each repetition of -N COUNT left; give both")
 
@@ -245,7 +253,7 @@ class LeakResult(unittest.TextTestResult):
         """Note that *test* failed; with LeakError, that it leaked."""
         super().addFailure(test, err)
         report = err[1].report if isinstance(err[1], LeakError) else None
-        self._note(test, LEAKED if report else FAILED, self.failures[-1][1], report)
+        self._note(test, FAILED if report is None else LEAKED, self.failures[-1][1], report)
 
     def addError(self, test: unittest.TestCase, err: Any) -> None:
         """Note that *test*, or a fixture of many, raised an exception."""
@@ -458,8 +466,7 @@ def show(lines: Sequence[str]) -> None:
     """Print *lines* in order with what unittest prints to another stream."""
     sys.stderr.flush()
     for line in lines:
-        print(line)  # noqa: T201  # zope.testrunner prints it, and this is its table
-    sys.stdout.flush()
+        say(line)
 
 
 class Readings:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import unittest
 import warnings
 from array import array
 
@@ -266,9 +267,14 @@ def leaky(*_):
     kept.append([])
 
 
-async def leaky_coroutine():
+async def leaky_coroutine(*_):
     """Leak."""
     kept.append([])
+
+
+async def noting_coroutine():
+    """Count a call."""
+    return note()
 
 
 def by_check(*arguments):
@@ -357,6 +363,60 @@ def test_a_check_of_a_coroutine_function_is_awaited():
     assert ROUNDS == calls[0]
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_check_that_is_not_awaited_is_refused():
+    """Nothing was run, so the block does not end as if all were well."""
+    with pytest.raises(TypeError) as caught, leak_check(**OPTIONS) as check:
+        check(leaky_coroutine, 3)
+    assert (
+        "the check of leaky_coroutine was not awaited, so none of its code was run; write "
+        "await check(leaky_coroutine)"
+    ) == str(caught.value)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_body_that_raised_says_nothing_of_a_check_that_is_not_awaited():
+    """The body's own exception is passed on alone."""
+
+    def raising():
+        with leak_check(**OPTIONS) as check:
+            check(leaky_coroutine)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        raising()
+
+
+def test_one_of_many_checks_that_is_not_awaited():
+    """Those that were awaited before and after it change nothing."""
+
+    async def main():
+        with leak_check(**OPTIONS) as check:
+            await check(noting_coroutine)
+            check(leaky_coroutine)
+            await check(noting_coroutine)
+
+    with pytest.raises(TypeError, match="the check of leaky_coroutine was not awaited"):
+        asyncio.run(main())
+
+
+def test_checks_that_are_awaited_together():
+    """A check need not be awaited where it is called."""
+
+    async def main():
+        with leak_check(**OPTIONS) as check:
+            both = [check(noting_coroutine), check(noting_coroutine)]
+            return [await each for each in both]
+
+    assert [ROUNDS, 2 * ROUNDS] == asyncio.run(main())
+
+
+def test_a_decorated_coroutine_function_that_is_not_awaited():
+    """Python's own warning names the function."""
+    with pytest.warns(RuntimeWarning, match="coroutine 'leaky_coroutine' was never awaited"):
+        assert_no_leaks(**OPTIONS)(leaky_coroutine)()
+
+
 def test_a_check_can_be_called_again():
     """Each call is a check of its own; the report is that of the last one."""
     with leak_check(**JUDGING) as check:
@@ -367,10 +427,24 @@ def test_a_check_can_be_called_again():
     assert ROUNDS == calls[0]
 
 
-def test_a_check_can_be_called_without_a_block():
-    """The ``with`` is for reading well: the object alone can be called."""
-    with pytest.raises(LeakError, match="leaky leaked 1 "):
-        leak_check(**JUDGING)(leaky)
+def test_a_check_is_refused_as_a_decorator():
+    """Outside of its block it is not called: as a decorator it would judge the definition."""
+    with pytest.raises(TypeError) as caught:
+        leak_check()(note)
+    assert (
+        "leak_check is no decorator, and is called within its with block only; write "
+        "@assert_no_leaks above a function, or with leak_check() as check: "
+        "check(function, argument)"
+    ) == str(caught.value)
+    assert 0 == calls[0]
+
+
+def test_a_check_is_not_called_once_its_block_is_over():
+    """The same holds behind the block."""
+    with leak_check(**OPTIONS) as check:
+        check(note)
+    with pytest.raises(TypeError, match="is called within its with block only"):
+        check(note)
 
 
 def test_the_report_of_a_leak_stays_with_the_check():
@@ -532,10 +606,18 @@ REFUSED = {
         "find_leaks(lambda: Service())",
     ),
 }
+
+
+def by_check_alone(subject):
+    """Check a callable in a ``with`` block, with the default options."""
+    with leak_check() as check:
+        check(subject)
+
+
 FORMS = {
     "assert_no_leaks": assert_no_leaks,
     "find_leaks": find_leaks,
-    "leak_check": leak_check(),
+    "leak_check": by_check_alone,
 }
 
 
@@ -548,6 +630,27 @@ def test_what_runs_no_code_is_refused_with_the_right_form(form, subject, text, n
     with pytest.raises(TypeError) as caught:
         FORMS[form](subject)
     assert text.format(form=form, name=name, right=right) == str(caught.value)
+
+
+class Tests(unittest.TestCase):
+    """Tests, of which one leaks."""
+
+    def test_keep(self):
+        """Leak."""
+        kept.append([])
+
+
+@pytest.mark.parametrize(("form", "check"), [("find_leaks", "find_leaks"), ("leak_check", "check")])
+def test_a_testcase_is_refused_with_the_right_forms(form, check):
+    """A class of tests is decorated; a function checks a test of it."""
+    with pytest.raises(TypeError) as caught:
+        FORMS[form](Tests)
+    assert (
+        f"{form} cannot check the class Tests, whose tests are run one by one; decorate it with "
+        f"@assert_no_leaks, run python -m refleak unittest, or check one test: "
+        f'{check}(lambda: Tests("test_name").debug())'
+    ) == str(caught.value)
+    assert find_leaks(lambda: Tests("test_keep").debug(), **JUDGING).leaking
 
 
 @pytest.mark.parametrize(
@@ -580,18 +683,72 @@ def test_generators_are_refused_within_descriptors(kind):
         assert_no_leaks(kind(generator))
 
 
+def expression():
+    """Return a generator without a name."""
+    return (number for number in kept)
+
+
+async def returning_a_generator():
+    """Run its own code, and return code that is not run."""
+    return generator()
+
+
+NOT_RUN = "{} returned {} that nobody {}, so none of its code was run; check {}"
+UNRUN = {
+    "coroutine": (
+        lambda: leaky_coroutine(),  # noqa: PLW0108  # what people write
+        ("<lambda>", "a coroutine", "awaits"),
+        "an async def function: async def test(): await leaky_coroutine()",
+    ),
+    "generator": (
+        lambda: generator(),  # noqa: PLW0108  # the same
+        ("<lambda>", "a generator", "uses up"),
+        "a function that does: def test(): list(generator())",
+    ),
+    "generator expression": (
+        expression,
+        ("expression", "a generator", "uses up"),
+        "a function that does: def test(): list(expression())",
+    ),
+    "asynchronous generator": (
+        lambda: async_generator(),  # noqa: PLW0108  # the same
+        ("<lambda>", "an asynchronous generator", "uses up"),
+        (
+            "an async def function that does: "
+            "async def test(): [item async for item in async_generator()]"
+        ),
+    ),
+}
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("form", FORMS)
-def test_a_function_that_returns_a_coroutine_is_refused(form):
-    """A lambda around an async function would run none of its code."""
-    subject = lambda: leaky_coroutine()  # noqa: E731, PLW0108  # what people write
+@pytest.mark.parametrize(("subject", "named", "right"), UNRUN.values(), ids=UNRUN)
+def test_a_function_that_returns_what_was_not_run_is_refused(form, subject, named, right):
+    """A lambda around an async function, say, would run none of its code."""
     with pytest.raises(TypeError) as caught:
         assert_no_leaks(subject)() if form == "assert_no_leaks" else FORMS[form](subject)
-    assert (
-        "<lambda> returned a coroutine that nobody awaits, so none of its code was run; check an "
-        "async def function: async def test(): await leaky_coroutine()"
-    ) == str(caught.value)
+    assert NOT_RUN.format(*named, right) == str(caught.value)
     assert [] == kept
+
+
+def test_an_async_function_that_returns_what_was_not_run_is_refused():
+    """Awaiting it runs no more than calling another one does."""
+    with pytest.raises(TypeError, match="returning_a_generator returned a generator"):
+        find_leaks(returning_a_generator)
+
+
+def test_a_generator_that_has_begun_may_be_returned():
+    """Some of its code was run."""
+
+    def begun():
+        note()
+        numbers = generator()
+        next(numbers)
+        return numbers
+
+    assert not find_leaks(begun, **OPTIONS).leaking
+    assert ROUNDS == calls[0]
 
 
 @pytest.mark.filterwarnings("error")
@@ -617,7 +774,8 @@ def test_switched_off_every_form_runs_once(monkeypatch, value):
     """With REFLEAK=off nothing is repeated or judged; results and blocks are as always."""
     monkeypatch.setenv("REFLEAK", value)
     assert 1 == assert_no_leaks(note)()
-    assert 2 == leak_check()(note)
+    with leak_check() as check:
+        assert 2 == check(note)
     for _ in leak_check():
         note()
     with leak_check() as check:
@@ -629,11 +787,19 @@ def test_switched_off_every_form_runs_once(monkeypatch, value):
     assert check.report is None
 
 
-@pytest.mark.parametrize("value", ["", "on", "0"])
-def test_other_values_switch_nothing_off(monkeypatch, value):
-    """Only "off" does."""
+@pytest.mark.parametrize("value", ["", "on", "ON"])
+def test_on_switches_nothing_off(monkeypatch, value):
+    """Nothing said is the same."""
     monkeypatch.setenv("REFLEAK", value)
     assert ROUNDS == assert_no_leaks(**OPTIONS)(note)()
+
+
+def test_other_words_are_refused(monkeypatch):
+    """A word that means nothing is not taken for one that does."""
+    monkeypatch.setenv("REFLEAK", "of")
+    with pytest.raises(ValueError, match="REFLEAK in the environment must be on or off, not 'of'"):
+        assert_no_leaks(note)()
+    assert 0 == calls[0]
 
 
 def test_find_leaks_is_not_switched_off(monkeypatch):

@@ -142,7 +142,8 @@ def by_decorator(**options):
 
 def by_call(**options):
     """Check a call."""
-    leak_check(**options)(raise_level)
+    with leak_check(**options) as check:
+        check(raise_level)
 
 
 def by_loop(**options):
@@ -185,12 +186,16 @@ def test_a_known_leak_fails_nothing_where_warnings_are_errors(form):
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_known_leak_that_is_gone(strict):
     """Only with strict=True does a test fail that leaks no more, and it says what to do."""
-    check = leak_check(**OPTIONS, known_leak="issue 7", strict=strict)
+
+    def called():
+        with leak_check(**OPTIONS, known_leak="issue 7", strict=strict) as check:
+            return check(abs, -3)
+
     if not strict:
-        assert check(lambda: 3) == 3
+        assert 3 == called()
         return
     with pytest.raises(AssertionError) as caught:
-        check(abs, -3)
+        called()
     assert ("abs was marked with known_leak='issue 7', but leaks no more: remove the mark") == str(
         caught.value
     )
@@ -200,7 +205,8 @@ def test_a_known_leak_that_is_gone(strict):
 def test_what_is_not_judged_is_not_gone():
     """Within another check strict=True fails nothing."""
     for _ in make_check().rounds():
-        assert leak_check(**OPTIONS, known_leak="issue 7", strict=True)(abs, -3) == 3
+        with leak_check(**OPTIONS, known_leak="issue 7", strict=True) as check:
+            assert 3 == check(abs, -3)
 
 
 # --- what is set aside ---------------------------------------------------------------------------

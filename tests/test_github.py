@@ -44,6 +44,14 @@ def test_without_an_origin_the_whole_run_is_marked():
     assert expected == annotation(leak(diagnosis=Diagnosis(calls=0, traced=0)))
 
 
+def test_code_without_a_file_has_no_line():
+    """What exec() made is in no file; the file of what was checked is marked, if it is known."""
+    made = annotation(leak(diagnosis=diagnosed("<string>")))
+    assert made.startswith("::error title=leak in test_it::")
+    made = annotation(leak(diagnosis=diagnosed("<string>")), "app/test_it.py")
+    assert made.startswith("::error file=app/test_it.py,title=leak in test_it::")
+
+
 def test_a_known_leak_is_a_warning():
     """It fails nothing, and so is no error."""
     assert annotation(leak(known_leak="issue 7")).startswith("::warning ")

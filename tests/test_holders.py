@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import contextvars
 import ctypes
@@ -15,6 +16,7 @@ import weakref
 import pytest
 from diagnosing import diagnosis_of, held
 
+from refleak import LeakError, leak_check
 from refleak._holders import Filling, Holder, Unaccounted, bound
 from refleak._names import base_name
 
@@ -368,6 +370,44 @@ def diagnosis_of_lost_references(target):
     for _ in range(diagnosis.calls):
         ctypes.pythonapi.Py_DecRef(reference)
     return diagnosis
+
+
+class Shelf:
+    """Keeps what it is given."""
+
+    def __init__(self):
+        self.books = []
+
+    def add(self, *_):
+        """Keep something."""
+        self.books.append([])
+
+
+def adding(books):
+    """Keep something."""
+    books.append([])
+
+
+async def adding_later(*, books):
+    """Keep something."""
+    books.append([])
+
+
+@pytest.mark.parametrize(
+    ("expected", "call"),
+    [
+        (f"{__name__}.adding", lambda check: check(adding, [])),
+        (f"{__name__}.adding_later", lambda check: asyncio.run(check(adding_later, books=[]))),
+        (f"{__name__}.Shelf.add -> books", lambda check: check(Shelf().add, 3)),
+        (f"{__name__}.adding", lambda check: check(functools.partial(adding, []))),
+    ],
+)
+def test_an_argument_of_what_is_checked(expected, call):
+    """What the check itself holds is told by whose argument it is, not by how it is held."""
+    with pytest.raises(LeakError) as caught, leak_check(max_rounds=20) as check:
+        call(check)
+    held_by = caught.value.report.diagnosis.survivors[0].held_by
+    assert held_by.startswith(f"an argument of {expected} (list, ")
 
 
 def test_an_old_object_that_native_code_holds():

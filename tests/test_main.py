@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import re
+import subprocess
 import sys
 import textwrap
 import tracemalloc
@@ -12,11 +14,13 @@ import tracemalloc
 import pytest
 from running import python
 
+import refleak
 from refleak import __main__ as front
 from refleak import _doctor
 
 SUBJECTS = """
     import asyncio
+    import unittest
 
     kept = []
 
@@ -33,10 +37,22 @@ SUBJECTS = """
     def raising():
         raise KeyError("key")
 
+    async def raising_async():
+        raise KeyError("key")
+
+    def leaving():
+        raise SystemExit(0)
+
+    def returning_a_coroutine():
+        return leaking_async()
+
     def generator():
         yield 1
 
     def with_argument(number):
+        pass
+
+    class Tests(unittest.TestCase):
         pass
 
     class Parser:
@@ -73,6 +89,56 @@ def test_exit_statuses(subjects, name, expected):
     assert expected == run(f"subjects:{name}")
 
 
+@pytest.mark.parametrize(
+    ("source", "last"),
+    [
+        ("x = = 1", "SyntaxError: invalid syntax"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise ValueError('own')", "ValueError: own"),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("raise SystemExit(0)", "SystemExit: 0"),
+    ],
+)
+def test_a_module_that_raises_on_import(subjects, capsys, source, last):
+    """It gives no verdict either; the traceback begins at the module."""
+    (subjects / "raises_on_import.py").write_text(source, encoding="utf-8")
+    assert 2 == run("raises_on_import:function")
+    err = capsys.readouterr().err
+    assert 1 == err.count('File "') == err.count('raises_on_import.py", line 1')
+    assert err.endswith(
+        f"{last}\nnot judged: raises_on_import:function raised {last.partition(':')[0]}\n"
+    )
+
+
+def test_an_interrupt_ends_the_program(subjects, monkeypatch):
+    """Ctrl-C is nobody's exception."""
+    (subjects / "interrupted.py").write_text("raise KeyboardInterrupt", encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        run("interrupted:function")
+
+
+@pytest.mark.parametrize("name", ["clean", "leaking"])
+def test_output_that_nobody_reads(subjects, name):
+    """A pipe that is closed changes neither the exit status nor the files that are written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "refleak", "run", f"subjects:{name}", "--json=report.json"]
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(
+            [*command, "--github"], stdout=closed, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ("", name == "leaking") == (done.stderr, bool(done.returncode))
+    assert (subjects / "report.json").exists()
+
+
+def test_a_file_that_cannot_be_written(subjects, capsys):
+    """A folder that is missing is wrong usage; what fails later is told, and no leak either."""
+    assert 2 == run("subjects:clean", "--json=missing/report.json")
+    assert "--json: 'missing/report.json': there is no folder" in capsys.readouterr().err
+    assert 2 == run("subjects:clean", "--json=/dev/full")
+    assert "cannot write '/dev/full': No space left" in capsys.readouterr().err
+
+
 def test_the_report_is_printed(subjects, capsys):
     """The report goes to the output; without a terminal there is no progress line."""
     run("subjects:leaking")
@@ -87,15 +153,22 @@ def test_the_report_is_printed(subjects, capsys):
     [
         (["subjects"], "write package.module:function"),
         ([":clean"], "write package.module:function"),
+        ([".subjects:clean"], "write package.module:function"),
+        (["subjects.py:clean"], "write subjects:clean"),
         (["no_such_module:clean"], "cannot import 'no_such_module'"),
         (["subjects:missing"], "has no attribute 'missing'"),
         (["subjects:kept"], "takes a function, not [] (list); write package.module:function"),
         (["subjects:generator"], "cannot check the generator function generator"),
+        (["subjects:Tests"], "the class Tests, whose tests are run one by one; decorate it with"),
         (["subjects:with_argument"], "is called without arguments, but: missing a required"),
         (["subjects:clean", "--stab=0"], "stab must be at least 1, not 0"),
         (["subjects:clean", "--probes=nonsense"], "unknown quantity 'nonsense'"),
         (["subjects:clean", "--ignore=no.such.Type"], "no type named 'no.such.Type'"),
         (["subjects:clean", "--stab=many"], "invalid int value"),
+        (["subjects:clean", "--tolerance=1"], "no quantity named '' is judged"),
+        (["subjects:clean", "--tolerance=objects"], "'objects' is not QUANTITY=N, such as"),
+        (["subjects:clean", "--tolerance=objets=1"], "no quantity named 'objets' is judged"),
+        (["subjects:clean", "--strict"], "strict=True goes with known_leak='reason' only"),
         ([], "required: MODULE:FUNCTION"),
     ],
 )
@@ -105,12 +178,27 @@ def test_wrong_usage(subjects, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_an_exception_is_shown(subjects, capsys):
-    """The function's own exception is shown with its traceback."""
-    run("subjects:raising")
-    err = capsys.readouterr().err
-    assert "KeyError: 'key'" in err
-    assert "not judged: subjects:raising raised an exception" in err
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("raising", "KeyError: 'key'"),
+        ("raising_async", "KeyError: 'key'"),
+        ("leaving", "SystemExit: 0"),
+    ],
+)
+def test_an_exception_is_shown(subjects, capsys, name, last):
+    """What the function raises is shown with its traceback, from the function on."""
+    assert 2 == run(f"subjects:{name}")
+    out, err = capsys.readouterr()
+    assert "" == out
+    assert 1 == err.count('File "') == err.count("subjects.py")
+    assert f"{last}\nnot judged: subjects:{name} raised {last.partition(':')[0]}\n" in err
+
+
+def test_a_function_that_returns_a_coroutine(subjects, capsys):
+    """It is refused as everywhere, since nothing was run."""
+    assert 2 == run("subjects:returning_a_coroutine")
+    assert "returned a coroutine that nobody awaits" in capsys.readouterr().err
 
 
 def test_probes_select_what_is_judged(subjects, capsys):
@@ -127,6 +215,66 @@ def test_json(subjects, capsys):
     capsys.readouterr()
     assert 0 == run("subjects:clean", "--json", "-")
     assert json.loads(capsys.readouterr().out)["subject"] == "clean"
+
+
+@pytest.mark.parametrize(
+    ("expected", "name", "arguments"),
+    [
+        (0, "leaking", ["--tolerance=references=1", "--tolerance", "memory blocks=1.5"]),
+        (1, "leaking", ["--tolerance=references=1", "--tolerance=memory blocks=0.5"]),
+        (0, "leaking", ["--known-leak=issue 7"]),
+        (0, "leaking", ["--known-leak=issue 7", "--strict"]),
+        (0, "clean", ["--known-leak=issue 7"]),
+        (1, "clean", ["--known-leak=issue 7", "--strict"]),
+    ],
+)
+def test_what_is_allowed(subjects, expected, name, arguments):
+    """Tolerated growth and known leaks are as with the options of the same names."""
+    only = "--probes=-all,references,memory blocks"
+    assert expected == run(f"subjects:{name}", only, *arguments)
+
+
+def test_a_known_leak_is_shown(subjects, capsys):
+    """So is that it is gone."""
+    run("subjects:leaking", "--known-leak=issue 7")
+    out, err = capsys.readouterr()
+    assert "leaking leaked 1 reference" in out
+    assert "Known leak   issue 7" in out
+    assert "" == err
+    run("subjects:clean", "--known-leak=issue 7", "--strict")
+    gone = "clean was marked with known_leak='issue 7', but leaks no more: remove the mark\n"
+    assert gone == capsys.readouterr().err
+
+
+def test_bounds(subjects, capsys):
+    """Further rounds can be bounded in number and in time."""
+    run("subjects:leaking", "--max-rounds=14")
+    assert "ended at the bound of 14 rounds" in " ".join(capsys.readouterr().out.split())
+    assert 2 == run("subjects:leaking", "--max-seconds=-1")
+    assert "max_seconds must be a number from 0 up, not -1.0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "usage"),
+    [
+        (["run", "subjects:clean", "--no-such"], "usage: python -m refleak run "),
+        (["doctor", "--no-such"], "usage: python -m refleak doctor "),
+        (["--no-such"], "usage: python -m refleak [-h]"),
+    ],
+)
+def test_an_unknown_option_shows_the_usage_of_its_command(subjects, capsys, arguments, usage):
+    """It is the command's options that the reader must know."""
+    with pytest.raises(SystemExit, match="2"):
+        front.main(arguments)
+    err = capsys.readouterr().err
+    assert err.startswith(usage)
+    assert "error: unknown arguments: --no-such" in err
+
+
+def test_the_version(capsys):
+    """--version is that of the package."""
+    assert 0 == front.main(["--version"])
+    assert f"refleak {refleak.__version__}\n" == capsys.readouterr().out
 
 
 def test_an_annotation_for_github(subjects, capsys):
@@ -206,8 +354,9 @@ def test_doctor_fits_a_screen(capsys, monkeypatch):
     assert 40 >= len(lines)
     assert 80 >= max(map(len, lines))
     text = "\n".join(lines)
-    for part in ("GIL", "JIT", "PYTHONMALLOC", "psutil", "tracemalloc", "native heap", " ms"):
+    for part in ("GIL", "JIT", "PYTHONMALLOC", "psutil", "tracemalloc", "native heap", " ms "):
         assert part in text, part
+    assert re.search(r"one more round +\d+ microseconds", text)
     assert hasattr(sys, "gettotalrefcount") == ("sys.gettotalrefcount()" in text)
 
 
@@ -265,6 +414,13 @@ def test_other_disturbances(monkeypatch):
         gc.set_debug(flags)
         tracemalloc.stop()
     assert {"tracemalloc", "garbage collector", "switched off"} <= found
+
+
+def test_a_word_that_switches_nothing_is_in_the_way(monkeypatch):
+    """doctor works all the same."""
+    monkeypatch.setenv("REFLEAK", "bogus")
+    said = "REFLEAK in the environment must be on or off, not 'bogus'"
+    assert ("switched off", said) in _doctor.disturbances()
 
 
 def test_rows_are_wrapped():

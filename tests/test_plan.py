@@ -40,6 +40,9 @@ WRONG = [
     ({"stab": "5"}, TypeError, ["stab", "an integer", "'5'", "str"]),
     ({"stab": None}, TypeError, ["stab", "an integer", "None"]),
     ({"stab": True}, TypeError, ["stab", "an integer", "True", "bool"]),
+    ({"stab": 10**9}, ValueError, ["stab", "at most 1,000,000", "1,000,000,000"]),
+    ({"run": 10**9}, ValueError, ["run", "at most 1,000,000", "1,000,000,000"]),
+    ({"max_rounds": 10**30}, ValueError, ["max_rounds", "at most"]),
     ({"run": 0}, ValueError, ["run", "at least 1", "0"]),
     ({"run": 1.5}, TypeError, ["run", "an integer", "1.5"]),
     ({"run": True}, TypeError, ["run", "an integer", "True"]),
@@ -55,6 +58,7 @@ WRONG = [
     ({"ignore": ""}, ValueError, ["ignore", "''"]),
     ({"ignore": ".x"}, ValueError, ["ignore", "'.x'"]),
     ({"ignore": "..x.y"}, ValueError, ["ignore", "'..x.y'"]),
+    ({"ignore": "raises_on_import.Type"}, ValueError, ["ignore", "'raises_on_import.Type'"]),
     ({"ignore": ["dict", ""]}, ValueError, ["ignore", "''"]),
     ({"tolerance": 3}, TypeError, ["tolerance", "{'references': 1}", "3"]),
     ({"tolerance": [("references", 1)]}, TypeError, ["tolerance", "{'references': 1}"]),
@@ -85,8 +89,12 @@ WRONG = [
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize(("options", "error", "named"), WRONG)
-def test_wrong_arguments_are_refused_at_the_call(form, options, error, named):
+def test_wrong_arguments_are_refused_at_the_call(
+    form, options, error, named, tmp_path, monkeypatch
+):
     """A wrong type or range is an error that names the argument, the value and what is allowed."""
+    (tmp_path / "raises_on_import.py").write_text("1 / 0", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(error) as caught:
         form(**options)
     assert [] == [text for text in named if text not in str(caught.value)]

@@ -118,6 +118,21 @@ class Incomplete:
     name = "things"
 
 
+class Quantity:
+    """A probe with any name, unit and reason."""
+
+    def __init__(self, name, unit, reason=None):
+        self.name, self.unit, self._reason = name, unit, reason
+
+    def unavailable(self):
+        """Return why it cannot be judged."""
+        return self._reason
+
+    def read(self):
+        """Return a level."""
+        return 3
+
+
 class WrongRule(Gauge):
     def __init__(self):
         super().__init__("things", lambda: 1)
@@ -133,6 +148,11 @@ class WrongRule(Gauge):
         (ValueError, "'things' is given twice", [Gauge("things", int), Gauge("things", int)]),
         (ValueError, "'objects' is given twice", Gauge("objects", int)),
         (ValueError, "rule 'guess'; allowed are count, blocks, bytes, resource", WrongRule()),
+        (TypeError, "name of Quantity must be a text", Quantity(None, "thing")),
+        (TypeError, "name of Quantity must be a text that is not empty", Quantity("", "thing")),
+        (ValueError, "name of Quantity must not begin with '-'", Quantity("-things", "thing")),
+        (TypeError, "unit of 'things' must be a text", Quantity("things", None)),
+        (TypeError, "unit of 'things' must be a text that is not empty", Quantity("things", "")),
         (TypeError, "names or objects with name, unit", 3),
         (TypeError, "names or objects with name, unit", Incomplete()),
         (TypeError, "names or objects with name, unit", [Gauge]),
@@ -164,13 +184,26 @@ def test_a_gauge_is_a_probe():
         ("read must be", ("things", 3)),
         ("unit must be", ("things", int, 3)),
         ("unit must be", ("things", int, "")),
+        ("name must not begin with '-'", ("-things", int)),
+        ("unit must not begin with '-'", ("things", int, "-thing")),
     ],
 )
 def test_wrong_gauges_are_refused(message, arguments):
     """A gauge's arguments are checked when it is made."""
     name, read, *unit = arguments
-    with pytest.raises(TypeError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         Gauge(name, read, **({"unit": unit[0]} if unit else {}))
+
+
+@pytest.mark.parametrize("reason", [False, 3, ["why"]])
+def test_a_reason_that_is_no_text_is_refused(reason):
+    """What unavailable() returns is None or a text; the probe is named."""
+    probe = Quantity("things", "thing", reason)
+    with pytest.raises(TypeError) as caught:
+        find_leaks(lambda: None, probes=["-all", probe])
+    assert str(caught.value).startswith(
+        f"Quantity 'things': unavailable() must return None or a reason (text), not {reason!r}"
+    )
 
 
 def test_a_gauge_that_returns_no_number_is_named():

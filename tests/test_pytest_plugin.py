@@ -198,6 +198,33 @@ def test_summary_of_an_unchecked_test(leaking):
     assert leaking.summary("test_unchecked_but_counted") == expected
 
 
+def test_an_unchecked_test_without_a_reason(tmp_path):
+    """no_leak_check(fail=True) needs none."""
+    text = """\
+        import pytest
+        @pytest.mark.no_leak_check(fail=True)
+        def test_unchecked(): pass
+        """
+    run = Run(tmp_path, f"-R{QUICK}", test_it=text)
+    assert run.summary("test_unchecked") == "leaked (not checked)"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("fail='x', raeson=3", "takes fail=True or fail=False, and reason='text', not fail='x', r"),
+        ("reason=3", "takes fail=True or fail=False, and reason='text', not reason=3"),
+        ("'a reason'", "takes keyword arguments only"),
+    ],
+)
+def test_wrong_arguments_of_no_leak_check(tmp_path, given, message):
+    """A test with a marker that means nothing is an error, with or without -R."""
+    text = f"import pytest\n@pytest.mark.no_leak_check({given})\ndef test_it(): pass\n"
+    run = Run(tmp_path, test_it=text)
+    assert run.counts == {"error": 1}
+    assert f"@pytest.mark.no_leak_check {message}" in run.out
+
+
 def test_leaks_do_not_fail_the_run(leaking):
     """Without --leaks-fail, leaks leave the exit status alone."""
     assert leaking.code == 0
@@ -379,6 +406,7 @@ def test_counts_of_rounds(tmp_path, arguments, ini, expected):
         ("", "", "takes STAB:RUN"),
         ("0:4", "", "leaks_stab must be a number from 1 up"),
         ("5:0", "", "leaks_run must be a number from 1 up"),
+        (":1000001", "", "run must be at most 1,000,000, not 1,000,001"),
         (":", "leaks_stab = many", "leaks_stab must be a number from 1 up, not 'many'"),
     ],
 )
@@ -668,6 +696,14 @@ def test_switched_off(tmp_path, monkeypatch):
     run = Run(tmp_path, f"-R{QUICK}", test_it=LEAK)
     assert run.counts == {"passed": 2}
     assert "leaks: REFLEAK=off, nothing is checked" in run.lines
+
+
+def test_a_word_that_switches_nothing(tmp_path, monkeypatch):
+    """Another word than on and off is wrong usage."""
+    monkeypatch.setenv("REFLEAK", "bogus")
+    run = Run(tmp_path, test_it=LEAK)
+    assert run.code == pytest.ExitCode.USAGE_ERROR
+    assert "ERROR: REFLEAK in the environment must be on or off, not 'bogus'" in run.err
 
 
 def test_without_the_warnings_plugin(tmp_path):

@@ -7,8 +7,9 @@ import sys
 import pytest
 from running import python
 
-from refleak._readings import LARGEST, Series, Windows, column
+from refleak._readings import Series, Windows, column
 from refleak._rules import Window
+from refleak.probes import LARGEST, MOST
 
 
 class Levels:
@@ -60,9 +61,40 @@ def test_the_last_reading_has_a_number():
     assert [-1, 1] == [Series([], 2).last, series(1, 2).last]
 
 
-def test_huge_levels_keep_their_differences():
+class Sums(Levels):
+    """A probe that sums reference counts."""
+
+    sums_references = True
+
+
+def test_huge_sums_keep_their_differences():
     """Sums over immortal objects' counts may go beyond a column's range."""
-    assert {"levels": (5,)} == series(LARGEST * 3 + 7, LARGEST * 3 + 12).deltas()
+    made = Series([Sums(LARGEST * 3 + 7, LARGEST * 3 + 12)], 2)
+    made.read()
+    made.read()
+    assert {"levels": (5,)} == made.deltas()
+
+
+def test_the_largest_levels_keep_their_differences():
+    """Whatever is not refused is told without a wrap."""
+    assert {"levels": (2 * MOST, -2 * MOST)} == series(-MOST, MOST, -MOST).deltas()
+
+
+@pytest.mark.parametrize(
+    ("level", "error", "message"),
+    [
+        (MOST + 1, OverflowError, f"must return {-MOST:,} to {MOST:,}, not {MOST + 1:,}"),
+        (-MOST - 1, OverflowError, f"not {-MOST - 1:,}"),
+        (1.5, TypeError, "must return an int, not 1.5"),
+        (None, TypeError, "must return an int, not None"),
+    ],
+)
+def test_levels_that_cannot_be_kept_are_refused(level, error, message):
+    """The probe is named, by its class and its name."""
+    with pytest.raises(error) as caught:
+        series(level)
+    assert str(caught.value).startswith("Levels 'levels': read() must return ")
+    assert str(caught.value).endswith(message)
 
 
 def test_levels_may_be_negative():

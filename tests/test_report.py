@@ -383,3 +383,9 @@ def test_leak_error_passes_between_processes(real):
 
 if __name__ == "__main__" and sys.argv[1:] == ["--update"]:
     SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")
+
+
+def test_a_report_is_neither_true_nor_false():
+    """``if find_leaks(f):`` would be true always."""
+    with pytest.raises(TypeError, match=r"ask report\.leaking"):
+        bool(find_leaks(lambda: None, stab=1, run=1))

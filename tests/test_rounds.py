@@ -175,6 +175,11 @@ def test_a_costly_quantity_is_read_a_few_times(run_, readings):
     assert 1 == evidence.measured["level"][-1]
 
 
+def test_a_bound_is_named_with_its_unit():
+    """One second is a second."""
+    assert "1 second" == run(Subject(always), max_seconds=1, max_rounds=10**9).stopped
+
+
 def test_windows_double():
     """Further rounds come in windows, of run rounds at first, and each is read at its end."""
     windows = run(Subject(always)).windows["level"]

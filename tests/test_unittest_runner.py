@@ -202,6 +202,13 @@ def test_switched_off_it_is_plain_unittest(suites):
     assert "... ok" in done.stderr
 
 
+def test_a_word_that_switches_nothing(suites):
+    """Another word than on and off is wrong usage."""
+    done = run(suites, "leak", REFLEAK="bogus")
+    assert 2 == done.returncode
+    assert "error: REFLEAK in the environment must be on or off, not 'bogus'" in done.stderr
+
+
 # --- the command line --------------------------------------------------------------------------
 
 
@@ -232,16 +239,16 @@ def test_reading_rounds(text, expected):
     assert expected == rounds(text)
 
 
-@pytest.mark.parametrize("text", ["", "5", "a:b", "0:1", "1:0", "1:2:3", "-1:2"])
+@pytest.mark.parametrize("text", ["", "5", "a:b", "0:1", "1:0", "1:1000001", "1:2:3", "-1:2"])
 def test_wrong_rounds(text):
     """Anything else is refused."""
     with pytest.raises(argparse.ArgumentTypeError):
         rounds(text)
 
 
-@pytest.mark.parametrize("text", ["", "1", "0", "x", "-2", "2.5"])
+@pytest.mark.parametrize("text", ["", "1", "0", "x", "-2", "2.5", "1000001"])
 def test_wrong_iterations(text):
-    """A suite is repeated twice at least."""
+    """A suite is repeated twice at least, and not without end."""
     with pytest.raises(argparse.ArgumentTypeError):
         iterations(text)
 
