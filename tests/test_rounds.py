@@ -198,6 +198,27 @@ def test_what_stops_growing_ends_the_rounds():
     assert evidence.stopped is None
 
 
+@pytest.mark.parametrize("room", [64, 128, 300, 700, 1000])
+def test_leaks_beside_a_cache_are_found(room):
+    """A cache that fills hides neither bytes that leak nor a count that does in every 4th call."""
+    subject = Subject(always)
+    entries = Gauge("entries", lambda: min(subject.calls, room))
+    both = Gauge("both", lambda: 3 * min(subject.calls, room) + subject.calls // 4)
+    lost = Gauge("lost", lambda: 64 * subject.calls)
+    lost.rule = "bytes"
+    report = find_leaks(subject, probes=["-all", entries, both, lost], diagnose=False)
+    assert {"both", "lost"} == {finding.quantity for finding in report.findings}, report.notes
+
+
+@pytest.mark.parametrize("size", [1, 10])
+@pytest.mark.parametrize("period", [60, 96, 100, 150, 240, 245, 300, 450, 480, 600])
+def test_a_buffer_emptied_after_hundreds_of_calls_is_no_leak(period, size):
+    """What fills and is emptied is not accused, although no memory block shows when."""
+    subject = Subject(always)
+    level = Gauge("level", lambda: size * (subject.calls % period))
+    assert not find_leaks(subject, probes=["-all", level]).leaking
+
+
 @pytest.mark.parametrize("most", [0, 1, RUN, 5, 20, 300])
 def test_the_bound_in_rounds(most):
     """No more than max_rounds further rounds are run, but for those that confirm."""
