@@ -2,11 +2,11 @@
 
     python benchmarks/rules.py
 
-Levels that swing (buffers emptied every so many calls, backlogs that fill and drain) and caches that
-fill are judged alone and with a leak: of one thing in every call, of one in every fourth, of six in
-every second. No code is run and nothing is read: it shows what the rules and the windows can tell,
-in half a minute. *unseen*: the swing shows in no memory blocks, so windows do not end at low points.
-*cheap*: how many rounds take as long as a reading, which decides how fast windows grow.
+Levels that swing (buffers emptied every so many calls, backlogs that fill and drain) and caches
+that fill are judged alone and with a leak: of one thing in every call, of one in every fourth, of
+six in every second. No code is run and nothing is read: it shows what the rules and the windows can
+tell, in half a minute. *unseen*: the swing shows in no memory blocks, so that windows do not end at
+low points. *cheap*: how many rounds take as long as a reading, which decides how fast windows grow.
 """
 
 from __future__ import annotations
