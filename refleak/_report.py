@@ -196,7 +196,12 @@ def _delta_lines(
 
 def _deltas(finding: Finding) -> list[str]:
     shown = [signed(delta) for delta in finding.deltas]
-    return [*shown[:MOST_DELTAS], "..."] if len(shown) > MOST_DELTAS else shown
+    if len(shown) > MOST_DELTAS:
+        shown[MOST_DELTAS:] = ["..."]
+    told, expected = sum(finding.deltas), finding.per_call * len(finding.deltas)
+    if abs(told - expected) >= max(1, expected / 10):
+        shown.append(f" then {signed(finding.per_call)} per call")
+    return shown
 
 
 def _type_lines(report: Report) -> list[str]:

@@ -106,7 +106,7 @@ def test_quantities_stand_in_columns_with_their_signs():
     text = str(
         report(
             finding(),
-            finding("memory blocks", 0.5, (0, 1, 0, -1)),
+            finding("memory blocks", 0.1, (0, 1, 0, -1)),
             finding("native heap", 600.0, (600,) * 4, part_of="memory blocks"),
         )
     )
@@ -114,9 +114,23 @@ def test_quantities_stand_in_columns_with_their_signs():
     assert "native heap" not in text
 
 
+@pytest.mark.parametrize(
+    ("expected", "deltas", "per_call"),
+    [
+        ("+1 +1 +1 +1  then +2 per call", (1, 1, 1, 1), 2),
+        ("0 0 0 +8", (0, 0, 0, 8), 2),
+        ("+2 +2 +2 +3", (2, 2, 2, 3), 2.1),
+    ],
+)
+def test_another_rate_later_is_told(expected, deltas, per_call):
+    """Where the rounds after the measured ones say something else, it stands behind these."""
+    lines = str(report(finding(deltas=deltas, per_call=per_call))).splitlines()
+    assert f"  references  {expected}" in lines
+
+
 def test_many_deltas_are_cut():
     """With many measured rounds the first dozen stand for all; the data have all."""
-    many = report(finding(deltas=(1,) * 50), run=50)
+    many = report(finding(per_call=1.0, deltas=(1,) * 50), run=50)
     (line,) = [line for line in str(many).splitlines() if line.startswith("  references")]
     assert ["+1"] * MOST_DELTAS + ["..."] == line.split()[1:]
     assert 50 == many.summary().count("1")
