@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, cast
 
 from refleak import _census
 from refleak._caches import rest
-from refleak._check import RUNNING, available, counting
+from refleak._check import RUNNING, Describing, available, counting, new_resources
 from refleak._diagnosis import Diagnosis
 from refleak._enclosing import (
     Enclosing,
@@ -44,7 +44,7 @@ from refleak._readings import Series
 from refleak._report import Report
 from refleak._settle import Frozen
 from refleak._survivors import tally
-from refleak._verdict import Finding, NotJudged, TypeChange
+from refleak._verdict import Finding, NotJudged, Resources, TypeChange
 from refleak.probes import Probe
 
 MAX_GROUPS = 8
@@ -147,6 +147,7 @@ class SinglePass:
         self._not_judged: list[NotJudged] = []
         self._other: str | None = None
         self._series: Series | None = None
+        self._described: dict[tuple[str, str], dict[Any, str]] = {}
         self._frame: FrameType | None = None
         self._callers: dict[int, CodeType] = {}
 
@@ -168,6 +169,8 @@ class SinglePass:
             else:
                 self._probes.append(probe)
         del usable  # a list more than after the block
+        if self._plan.diagnose:
+            self._described = _described(self._probes)
         self._frame = frame
         self._series = Series(self._probes, 2)
         repr([self._subject])  # makes the dict of this thread, which the thread's state holds
@@ -251,13 +254,21 @@ class SinglePass:
             for probe in self._probes
             if (delta := self._series.change(0, 1)[probe.name]) > 0
         ]
-        return self._report(outlived=outlived, grown=grown)
+        return self._report(outlived=outlived, grown=grown, resources=self._resources(grown))
+
+    def _resources(self, grown: Iterable[Finding]) -> tuple[Resources, ...]:
+        """Name the descriptors, threads and such that stayed."""
+        names = {finding.quantity for finding in grown}
+        before = {key: texts for key, texts in self._described.items() if key[0] in names}
+        probes = [probe for probe in self._probes if (probe.name, probe.unit) in before]
+        return new_resources(before, _described(probes))
 
     def _report(
         self,
         *,
         outlived: _Outlived | None = None,
         grown: Iterable[Finding] = (),
+        resources: tuple[Resources, ...] = (),
         judged: bool = True,
     ) -> Report:
         not_judged = list(self._not_judged)
@@ -274,10 +285,20 @@ class SinglePass:
             notes=tuple(outlived.notes) if outlived else (),
             not_judged=tuple(not_judged),
             counting=counting(self._plan.probes),
+            resources=resources,
             diagnosis=outlived.diagnosis() if outlived and self._plan.diagnose else None,
             known_leak=self._plan.known_leak,
             judged=judged,
         )
+
+
+def _described(probes: Iterable[Probe]) -> dict[tuple[str, str], dict[Any, str]]:
+    """Ask the probes that can tell what there is now."""
+    return {
+        (probe.name, probe.unit): dict(probe.describe())
+        for probe in probes
+        if isinstance(probe, Describing)
+    }
 
 
 class _Outlived:
@@ -349,25 +370,35 @@ class _Outlived:
                 continue
             if obj in self._hidden:
                 continue
-            new = [each for each in referents if id(each) in self._new]
-            own_dict = next((each for each in new if _is_dict_of(obj, each)), None)
-            if own_dict is not None:  # from 3.13 on it is made when someone looks at it
-                self._excused[id(own_dict)] = own_dict
-                referents = gc.get_referents(own_dict)
-                new = [each for each in referents if id(each) in self._new]
-                before = None
-            growth = 0
-            if before is not None and type(obj) not in (tuple, frozenset):
-                growth = len(referents) - before
-            if not new and growth <= 0:
-                continue
+            held, new = self._gain(obj, referents, before)
             if id(obj) in rightful or self._holds_by_right(obj):
                 self._rightful += new
-            else:
-                held = new or _last(obj, referents, growth)
+            elif held:
                 self._gained.append((obj, held))
         accused = self._below_all(obj for _, held in self._gained for obj in held)
         self._excused.update(self._below_all(self._rightful, but=accused))
+
+    def _gain(
+        self, obj: Any, referents: list[Any], before: int | None
+    ) -> tuple[list[Any], list[Any]]:
+        """Return what *obj* refers to that it did not, as far as can be told, and what is new.
+
+        before: how many references it held. Dicts that are made when someone looks are excused.
+        """
+        if type(obj) is types.FunctionType:
+            made = [each for each in referents if _is_made_for(obj, each)]
+            self._excused.update(self._below_all(made))
+            referents = [each for each in referents if not _is_made_for(obj, each)]
+        new = [each for each in referents if id(each) in self._new]
+        own_dict = next((each for each in new if _is_dict_of(obj, each)), None)
+        if own_dict is not None:  # from 3.13 on it is made when someone looks at it
+            self._excused[id(own_dict)] = own_dict
+            new = [each for each in gc.get_referents(own_dict) if id(each) in self._new]
+            before = None
+        growth = 0
+        if before is not None and type(obj) not in (tuple, frozenset):
+            growth = len(referents) - before
+        return new or (_last(obj, referents, growth) if growth > 0 else []), new
 
     def _rightful_holders(self) -> set[int]:
         """Return the ids of what holds new objects by right: variables, caches."""
@@ -433,10 +464,12 @@ class _Outlived:
 
     def _reached(self) -> dict[int, Any]:
         """Return the new objects that old containers keep alive, those merely replaced left out."""
-        self._gained = [
+        counted = [
             (holder, [obj for obj in held if self._counts(obj)]) for holder, held in self._gained
         ]
-        self._gained = [(holder, held) for holder, held in self._gained if held]
+        self._gained[:] = [each for each in counted if each[1]]
+        for each in self._gained:
+            self._hidden.add(each, each[1])
         return self._below_all(obj for _, held in self._gained for obj in held)
 
     def _counts(self, obj: Any) -> bool:
@@ -475,7 +508,7 @@ class _Outlived:
             and not _is_warning_filters(obj)
             and not _is_stream_text(obj)
             and not _is_stdlib_callback(obj)
-            and not (self._called and type(obj) in CALLING)
+            and not (self._called and (type(obj) in CALLING or _is_context_manager(type(obj))))
         ]
 
     def _unaccounted(self, incoming: Counter[int]) -> list[tuple[Any, int]]:
@@ -502,6 +535,8 @@ class _Outlived:
         kind = type(obj)
         if any(issubclass(kind, each) for each in UNTRUSTED) or self._ignored(kind):
             return False
+        if self._called and kind in CALLING:
+            return False
         if kind is types.FunctionType:  # a running frame holds its function
             running = id(obj.__code__) in self._enclosing.executed
             return not running and not obj.__code__.co_filename.startswith(OWN_FOLDER)
@@ -518,16 +553,17 @@ class _Outlived:
         search = Search(self._hidden, lambda: False)
         groups: list[Survivors] = []
         kept = []
-        for holder, held in self._gained:
+        for each in self._gained:
+            holder, held = each
             path = search.path(holder, lambda obj: id(obj) in self._new)
             inner = not path.found or _is_stdlib(path.root.removeprefix("module "))
             if inner and all(map(_is_stdlib_type, held)):
                 self._excused.update(self._below_all(held))
                 continue
-            kept.append((holder, held))
+            kept.append(each)
             if len(groups) < MAX_GROUPS:
                 groups.append(Survivors(_kinds(held), (), self._holder(holder, held, path, search)))
-        self._gained = kept
+        self._gained[:] = kept
         self._survivors = self._reached()
         return tuple(groups)
 
@@ -536,7 +572,7 @@ class _Outlived:
         root = path.root or "native code or a running frame"
         now = items(obj)
         if before is None or now is None or len(gc.get_referents(obj)) <= before:
-            way = search.path(held[0], lambda each: id(each) in self._new and each is not held[0])
+            way = search.path(held[0], lambda each: id(each) in self._new)
             return Holder(way.root or root, way.text, "", None, None, 1)
         earlier = round(now * before / len(gc.get_referents(obj)))
         return Holder(root, path.text, type_name(type(obj)), earlier, now, 1)
@@ -617,13 +653,31 @@ def _attributes(obj: Any) -> list[Any]:
     return found
 
 
+def _is_made_for(function: Any, referent: Any) -> bool:
+    """Tell the attributes or annotations of a function that are made when someone looks at them."""
+    code = function.__code__
+    names = {*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + 2], "return"}
+    return (
+        type(referent) is dict
+        and referent is not function.__globals__
+        and referent is not function.__kwdefaults__
+        and names.issuperset(referent)
+    )
+
+
 def _is_dict_of(obj: Any, referent: Any) -> bool:
     """Tell whether one of an instance's referents is its ``__dict__``, without making one."""
-    if issubclass(type(obj), type):
+    kind = type(obj)
+    if type(referent) is not dict or issubclass(kind, type):
         return False
-    if type(referent) is dict and not referent and len(gc.get_referents(obj)) <= _NO_ATTRIBUTES:
-        return type(obj).__dictoffset__ != 0
-    return is_namespace(obj, referent)
+    if is_namespace(obj, referent):
+        return True
+    alone = len(gc.get_referents(obj)) <= _CLASS_AND_DICT and kind.__dictoffset__ != 0
+    names = {name for base in type_mro(kind) for name in vars(base)}
+    return alone and names.issuperset(referent)  # nothing, or what a cached_property keeps
+
+
+_CLASS_AND_DICT = 2
 
 
 def _is_attributes(obj: Any) -> bool:
@@ -636,14 +690,12 @@ def _is_attributes(obj: Any) -> bool:
     return bool(obj) or sys.getsizeof(obj) > sys.getsizeof({})
 
 
-_NO_ATTRIBUTES = 2
-"""Referents of an instance that has no attributes: its class and its dict."""
-
-
 def _last(obj: Any, referents: list[Any], growth: int) -> list[Any]:
     """Return what a container gained last, as far as its order tells."""
     if type(obj) is list:
         return referents[:growth]  # listed from the end
+    if type(obj) is types.FunctionType:
+        return [each for each in referents if is_namespace(obj, each)][:growth]
     return referents[-growth:]
 
 
@@ -664,6 +716,11 @@ def _is_stdlib_callback(obj: Any) -> bool:
     """Tell a method that atexit may hold: the standard library registers some at first use."""
     function = obj.__func__ if type(obj) is types.MethodType else None
     return type(function) is types.FunctionType and _is_stdlib(function.__module__ or "")
+
+
+def _is_context_manager(kind: type) -> bool:
+    """Tell what a frame holds while it is in a ``with``."""
+    return any(name in vars(base) for base in type_mro(kind) for name in ("__exit__", "__aexit__"))
 
 
 def _is_stream_text(obj: Any) -> bool:

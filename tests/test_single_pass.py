@@ -9,6 +9,7 @@ import collections
 import contextlib
 import ctypes
 import functools
+import inspect
 import json
 import logging
 import os
@@ -239,17 +240,35 @@ def test_a_context_manager_of_ones_own_may_check():
 def test_a_descriptor_left_open_is_found():
     """A descriptor that the block opened and did not close is a leak of one."""
     descriptors = []
-    with pytest.raises(LeakError, match="leaked 1 file descriptor"), leak_check():
-        descriptors.append(os.dup(0))
+    with pytest.raises(LeakError, match="leaked 1 file descriptor") as caught, leak_check():
+        descriptors.append(os.open(os.devnull, os.O_RDONLY))
     os.close(descriptors.pop())
+    assert f"Leaked       file descriptor: {os.devnull}" in str(caught.value)
 
 
 def test_a_thread_left_running_is_found():
     """A thread that the block started and did not join is a leak of one."""
     event = threading.Event()
-    with pytest.raises(LeakError, match="1 thread"), leak_check():
-        threading.Thread(target=event.wait, daemon=True).start()
+    with pytest.raises(LeakError, match="1 thread") as caught, leak_check():
+        threading.Thread(target=event.wait, daemon=True, name="drip").start()
     event.set()
+    assert "drip" in str(caught.value)
+
+
+def test_a_task_left_running_is_named():
+    """A task that the block began and did not await is named."""
+
+    async def forgotten():
+        await asyncio.sleep(3600)
+
+    async def main():
+        with leak_check():
+            task = asyncio.ensure_future(forgotten())
+            await asyncio.sleep(0)
+        task.cancel()
+
+    with pytest.raises(LeakError, match=r"(?s)1 asyncio task.*Leaked .*forgotten"):
+        asyncio.run(main())
 
 
 def innocent_regex():
@@ -643,3 +662,47 @@ def test_a_registry_of_weak_references_by_number_is_found():
         by_number.pop(1, None)
     with pytest.raises(LeakError, match="by_number"), leak_check():
         by_number[1] = weakref.ref(old, print)
+
+
+# --- what is made when someone looks, and who is named ------------------------------------------
+
+
+class Lazy:
+    @functools.cached_property
+    def value(self):
+        return [Widget()]
+
+
+def test_a_cached_property_is_found_with_its_holder():
+    """What a cached_property keeps is held by its instance, and by nothing of this library."""
+    lazy = Lazy()
+    Holder.kept = lazy
+    with pytest.raises(LeakError) as caught, leak_check():
+        assert lazy.value
+    held_by = caught.value.report.diagnosis.survivors[0].held_by
+    assert "Holder.kept.value" in str(held_by)
+    Holder.kept = None
+    with leak_check():
+        assert lazy.value
+
+
+class Holder:
+    kept = None
+
+
+def test_looking_at_a_function_is_no_leak():
+    """Its attributes and annotations are made then; what is put there is found all the same."""
+
+    def run(one, *args: int, more: list[int] = (), **kwargs: dict) -> int:
+        return one
+
+    def bare(one):
+        return one
+
+    with leak_check():
+        inspect.signature(run)
+        inspect.signature(bare)
+        inspect.get_annotations(run)
+        vars(bare)
+    with pytest.raises(LeakError, match="bare"), leak_check():
+        bare.calls = [1]
