@@ -62,6 +62,21 @@ CALLING = (tuple, dict, types.MethodType, types.BuiltinMethodType)
 and holds such objects where nobody sees them: an event loop ``Context.run`` and its arguments."""
 
 
+FIRST_USE = {
+    "_contextvars.Context": "each thread has one, made when someone asks for it",
+    "hamt": "the empty mapping that all contexts share",
+    "abc.SignalDict": "the signals of decimal's contexts, up to 3.12",
+    "zoneinfo.ZoneInfo": "the last zones asked for, which zoneinfo keeps in C",
+}
+"""What C code of the interpreter and the standard library makes at its first use and keeps where
+nobody sees it: types by name, each with what it is."""
+
+LOOKS_THE_SAME = (
+    "native code: what it sets up in its first call looks the same in a single pass; "
+    "`for _ in leak_check():` tells"
+)
+
+
 class Shape(NamedTuple):
     """The old heap in numbers by id: no object is held.
 
@@ -346,6 +361,8 @@ class _Outlived:
         self._survivors = self._reached()
         self._groups = self._grouped()
         self._native = self._unreferenced()
+        if self._native or self._bare:
+            self.notes.append(LOOKS_THE_SAME)
         self._forget()
 
     def _is_old(self, obj: Any, candidates: set[int]) -> bool:
@@ -502,6 +519,7 @@ class _Outlived:
             obj
             for obj in roots
             if not self._ignored(type(obj))
+            and type_name(type(obj)) not in FIRST_USE
             and not _runs(obj)
             and not _is_subclass_list(obj)
             and not _is_attributes(obj)
