@@ -391,7 +391,7 @@ class LeakCheck:
         if kind is not None:
             single.close()
             return
-        self.report = single.end()
+        self.report = single.end(sys._getframe(1))
         _raise(self.report, self._plan)
 
     def _end_calls(self, *, judging: bool) -> None:

@@ -397,18 +397,37 @@ def local_variable(obj: Any, wanted: dict[int, int]) -> tuple[str, int] | None:
     frame = obj if suspended is None else getattr(obj, suspended[1])
     if type(frame) is not types.FrameType:
         return None
-    variables = frame.f_locals
+    variables = variables_of(frame)
     found = [(wanted[id(value)], name) for name, value in variables.items() if id(value) in wanted]
-    if (
-        sys.version_info < (3, 13)
-        and frame.f_code.co_flags & inspect.CO_OPTIMIZED
-        and sys.gettrace() is None
-    ):
-        variables.clear()  # only a copy, but it would hold on to all of them
     if not found:
         return None
     rank, name = min(found)
     return shorten(name), rank
+
+
+def variables_of(frame: types.FrameType) -> dict[str, Any]:
+    """Return a frame's variables by name, and leave none of their values behind in the frame.
+
+    Up to 3.12 it keeps a dict for ``locals()``, filled again by looking at it. Emptied it is only
+    where nobody else has it, and of nothing but the variables: ``exec`` may have added others.
+    """
+    namespace: Any = frame.f_locals
+    code = frame.f_code
+    if not code.co_flags & inspect.CO_OPTIMIZED:  # a class body, or what exec() was given
+        return dict(dict.items(namespace)) if is_a(namespace, dict) else {}
+    found = dict(namespace)
+    if (
+        sys.version_info < (3, 13)
+        and sys.gettrace() is None
+        and sys.getrefcount(namespace) == _HELD_BY_FRAME
+    ):
+        for name in (*code.co_varnames, *code.co_cellvars, *code.co_freevars):
+            namespace.pop(name, None)
+    return found
+
+
+_HELD_BY_FRAME = 3
+"""What ``sys.getrefcount`` tells of a frame's dict: the frame's own reference and the caller's."""
 
 
 def references_from(parent: object, children: dict[int, int]) -> list[int]:

@@ -10,31 +10,41 @@ holds is left out, and what replaced an object of the same type.
 from __future__ import annotations
 
 import gc
-import inspect
 import sys
 import types
 import weakref
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Container, Iterable
 from functools import _lru_cache_wrapper
+from itertools import compress, pairwise, repeat
+from operator import is_not
 from sys import getrefcount
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, cast
 
 from refleak import _census
 from refleak._caches import rest
-from refleak._check import RUNNING, available, counting
+from refleak._check import RUNNING, Describing, available, counting, new_resources
 from refleak._diagnosis import Diagnosis
+from refleak._enclosing import (
+    Enclosing,
+    dicts_of,
+    holds_one,
+    is_running,
+    outward,
+    references_from_variables,
+    variables_seen,
+)
 from refleak._format import type_mro, type_name
 from refleak._groups import Gained, Survivors
 from refleak._holders import Hidden, Holder, Path, Search, Unaccounted, items
-from refleak._names import OWN_FOLDER, describe, is_own, module_of
+from refleak._names import OWN_FOLDER, describe, is_a, is_namespace, is_own, module_of
 from refleak._plan import Plan
 from refleak._readings import Series
 from refleak._report import Report
 from refleak._settle import Frozen
 from refleak._survivors import tally
-from refleak._verdict import Finding, NotJudged, TypeChange
+from refleak._verdict import Finding, NotJudged, Resources, TypeChange
 from refleak.probes import Probe
 
 MAX_GROUPS = 8
@@ -52,6 +62,21 @@ CALLING = (tuple, dict, types.MethodType, types.BuiltinMethodType)
 and holds such objects where nobody sees them: an event loop ``Context.run`` and its arguments."""
 
 
+FIRST_USE = {
+    "_contextvars.Context": "each thread has one, made when someone asks for it",
+    "hamt": "the empty mapping that all contexts share",
+    "abc.SignalDict": "the signals of decimal's contexts, up to 3.12",
+    "zoneinfo.ZoneInfo": "the last zones asked for, which zoneinfo keeps in C",
+}
+"""What C code of the interpreter and the standard library makes at its first use and keeps where
+nobody sees it: types by name, each with what it is."""
+
+LOOKS_THE_SAME = (
+    "native code: what it sets up in its first call looks the same in a single pass; "
+    "`for _ in leak_check():` tells"
+)
+
+
 class Shape(NamedTuple):
     """The old heap in numbers by id: no object is held.
 
@@ -66,32 +91,42 @@ class Shape(NamedTuple):
     modules: frozenset[str]
 
 
-def shape(frame: FrameType, own: Hidden) -> Shape:
-    """Take out-degrees, and references that no container accounts for, of every tracked object."""
-    objs = _tracked(frame)
-    # First, since it empties f_locals, and fills the abstract classes' caches as a Counter does.
-    incoming = _from_variables(frame)
+def shape(incoming: Counter[int], own: Hidden) -> Shape:
+    """Take out-degrees, and references that no container accounts for, of every tracked object.
+
+    incoming: references to count besides, by id, which the collector does not see.
+    """
+    objs = _tracked()
     degrees = dict(zip(map(id, objs), map(len, map(gc.get_referents, objs)), strict=True))
     plain_dicts: dict[int, int] = {}
     each = referents = cast("Any", None)
     for referents in _census.referents_of(objs):
-        incoming.update(map(id, referents))
         for each in referents:
             if type(each) is dict and not gc.is_tracked(each):
                 plain_dicts[id(each)] = len(gc.get_referents(each))
     del each, referents
+    _count_references(objs, incoming)
+    # Not objs[place]: up to 3.11 a cell would hold the list, be in it, and keep it as garbage.
     unaccounted = {
-        id(objs[place]): count - _census.OWN_REFERENCES - incoming[id(objs[place])]
-        for place, count in enumerate(map(getrefcount, objs))
+        key: count - _census.OWN_REFERENCES - incoming[key]
+        for key, count in zip(map(id, objs), map(getrefcount, objs), strict=True)
     }
     instances = instances_of(objs, own)
     return Shape(degrees, plain_dicts, unaccounted, instances, frozenset(sys.modules))
 
 
-def _tracked(frame: FrameType) -> list[Any]:
-    """Return all tracked objects, with the frame's ``f_locals``: up to 3.12 a dict it keeps."""
-    frame.f_locals  # noqa: B018  # made, or filled again, by looking at it
-    return _census.tracked()
+def _tracked() -> list[Any]:
+    """Return what :func:`refleak._census.tracked` does, and nothing made to find it."""
+    objs = gc.get_objects()
+    return list(compress(objs, map(is_not, map(type, objs), repeat(types.ModuleType))))
+
+
+def _count_references(objs: list[Any], incoming: Counter[int]) -> None:
+    """Add by id those that *objs* hold; those of running variables are counted otherwise."""
+    for referents in _census.referents_of(objs):
+        incoming.update(map(id, referents))
+    for each in filter(is_running, objs):
+        incoming.subtract(map(id, variables_seen(each)))
 
 
 def instances_of(objs: Iterable[Any], own: Hidden) -> Counter[int]:
@@ -107,39 +142,12 @@ def instances_of(objs: Iterable[Any], own: Hidden) -> Counter[int]:
     )
 
 
-def _from_variables(frame: FrameType) -> Counter[int]:
-    """Count the references that a function's variables hold; a module's are in its dict."""
-    if frame.f_locals is frame.f_globals:
-        return Counter()
-    return Counter(map(id, variables(frame)))
-
-
-def variables(frame: FrameType) -> list[Any]:
-    """Return the values of a frame's variables, leaving none of them behind in the frame."""
-    namespace = frame.f_locals
-    values = list(namespace.values())
-    if sys.version_info < (3, 13) and frame.f_code.co_flags & _OPTIMIZED and not sys.gettrace():
-        namespace.clear()  # a copy, which the frame keeps, and with it the objects
-    return values
-
-
-def _running(frame: FrameType) -> list[Any]:
-    """Return what the variables of the block's frame hold, and of those outside if it may await.
-
-    Then the loop outside runs meanwhile: its handle of the task's next step is new.
-    """
-    values = variables(frame) if frame.f_locals is not frame.f_globals else []
-    outer = frame.f_back if frame.f_code.co_flags & _SUSPENDABLE else None
-    while outer is not None:
-        if outer.f_locals is not outer.f_globals:
-            values += variables(outer)
-        outer = outer.f_back
-    return values
-
-
 _FIXTURES = "_pytest.fixtures"
-_OPTIMIZED = inspect.CO_OPTIMIZED  # local variables are not in a dict
-_SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+_PYTEST = ("_pytest", "pluggy")
+
+
+def _module_of(frame: FrameType | None) -> str:
+    return "" if frame is None else str(frame.f_globals.get("__name__", ""))
 
 
 class SinglePass:
@@ -154,12 +162,15 @@ class SinglePass:
         self._not_judged: list[NotJudged] = []
         self._other: str | None = None
         self._series: Series | None = None
+        self._described: dict[tuple[str, str], dict[Any, str]] = {}
         self._frame: FrameType | None = None
-        self._caller: CodeType | None = None
+        self._callers: dict[int, CodeType] = {}
 
     def begin(self, frame: FrameType) -> None:
-        """Take the shape of the heap before the block."""
-        self._caller = frame.f_back.f_code if frame.f_back is not None else None
+        """Take the shape of the heap before the block, which *frame* enters."""
+        frames = outward(frame)
+        self._callers = {id(each): back.f_code for each, back in pairwise(frames)}
+        del frames
         self._other = RUNNING.claim(self._subject)
         if self._other is not None:
             return
@@ -173,11 +184,16 @@ class SinglePass:
             else:
                 self._probes.append(probe)
         del usable  # a list more than after the block
+        if self._plan.diagnose:
+            self._described = _described(self._probes)
         self._frame = frame
         self._series = Series(self._probes, 2)
         repr([self._subject])  # makes the dict of this thread, which the thread's state holds
+        hidden = Hidden(self._own())
+        hidden.ids |= dicts_of(outward(frame))
+        incoming = references_from_variables(outward(frame))
         rest()
-        self._before = shape(frame, Hidden(self._own()))
+        self._before = shape(incoming, hidden)
         if self._plan.freeze and Frozen.possible():
             self._frozen.freeze()
         self._series.read()
@@ -193,60 +209,81 @@ class SinglePass:
         if self._other is None:
             RUNNING.release()
 
-    def end(self) -> Report:
-        """Return what outlived the block.
+    def end(self, frame: FrameType) -> Report:
+        """Return what outlived the block, which *frame* leaves.
 
-        Raises RuntimeError if it is the ``yield`` of a pytest fixture: what pytest itself keeps of
-        the test that ran there looks like leaks.
+        Raises RuntimeError if the test is not in it but around it: what pytest itself keeps of the
+        test that ran there looks like leaks.
         """
         if self._other is not None:
             return self._report(judged=False)
+        assert self._frame is not None
         try:
-            self._refuse_fixture()
-            return self._judged()
+            enclosing = Enclosing(self._frame, frame)
+            self._refuse(enclosing.frame)
+            return self._judged(enclosing)
         finally:
             self.close()
 
-    def _refuse_fixture(self) -> None:
-        assert self._frame is not None
-        caller = self._frame.f_back
-        if caller is None or caller.f_code is self._caller:
-            return
-        if caller.f_globals.get("__name__") == _FIXTURES:
+    def _refuse(self, frame: FrameType | None) -> None:
+        """Refuse a block of which nothing can be told: *frame* is the one that encloses it."""
+        if frame is None:
             raise RuntimeError(
-                f"{self._subject} is around the yield of a pytest fixture, and cannot judge the "
-                f"test that uses it; write `pytestmark = pytest.mark.assert_no_leaks` in the "
-                f"test's module instead"
+                f"{self._subject} was entered by code that is over, called by none that left it; "
+                f"write `with leak_check():` around the code to check"
             )
+        caller = frame.f_back
+        known = caller is None or caller.f_code is self._callers.get(id(frame))
+        if not known and _module_of(caller) == _FIXTURES:
+            where = "the yield of a pytest fixture"
+        elif _module_of(frame).partition(".")[0] in _PYTEST:
+            where = "a test that pytest runs"
+        else:
+            return
+        raise RuntimeError(
+            f"{self._subject} is around {where}, and cannot judge the test in it; write "
+            f"`pytestmark = pytest.mark.assert_no_leaks` in the test's module instead"
+        )
 
-    def _judged(self) -> Report:
+    def _judged(self, enclosing: Enclosing) -> Report:
         assert self._before is not None
         assert self._series is not None
-        assert self._frame is not None
         rest()
         self._series.read()
-        candidates = set(map(id, gc.get_objects())) if self._frozen.active else None
+        candidates = set(map(id, gc.get_objects()))
+        if not self._frozen.active:
+            candidates.difference_update(self._before.degrees)
         self._frozen.thaw()
         rest()
-        hidden = Hidden([*self._own(), self._before, *self._before, self._frame])
+        hidden = Hidden([*self._own(), self._before, *self._before, *outward(self._frame)])
         hidden.add(candidates, self._plan, self._plan.ignore)
+        hidden.add(enclosing, vars(enclosing), *vars(enclosing).values())
+        hidden.ids |= enclosing.dicts
         # Counted here, since calling a class may need a tuple of its arguments.
-        instances = instances_of(_tracked(self._frame), hidden)
+        instances = instances_of(_tracked(), hidden)
         outlived = _Outlived(
-            self._before, instances, candidates, hidden, self._frame, self._plan.ignore
+            self._before, instances, candidates, hidden, enclosing, self._plan.ignore
         )
         grown = [
             Finding(probe.name, probe.unit, (delta,), float(delta), 1)
             for probe in self._probes
             if (delta := self._series.change(0, 1)[probe.name]) > 0
         ]
-        return self._report(outlived=outlived, grown=grown)
+        return self._report(outlived=outlived, grown=grown, resources=self._resources(grown))
+
+    def _resources(self, grown: Iterable[Finding]) -> tuple[Resources, ...]:
+        """Name the descriptors, threads and such that stayed."""
+        names = {finding.quantity for finding in grown}
+        before = {key: texts for key, texts in self._described.items() if key[0] in names}
+        probes = [probe for probe in self._probes if (probe.name, probe.unit) in before]
+        return new_resources(before, _described(probes))
 
     def _report(
         self,
         *,
         outlived: _Outlived | None = None,
         grown: Iterable[Finding] = (),
+        resources: tuple[Resources, ...] = (),
         judged: bool = True,
     ) -> Report:
         not_judged = list(self._not_judged)
@@ -263,10 +300,20 @@ class SinglePass:
             notes=tuple(outlived.notes) if outlived else (),
             not_judged=tuple(not_judged),
             counting=counting(self._plan.probes),
+            resources=resources,
             diagnosis=outlived.diagnosis() if outlived and self._plan.diagnose else None,
             known_leak=self._plan.known_leak,
             judged=judged,
         )
+
+
+def _described(probes: Iterable[Probe]) -> dict[tuple[str, str], dict[Any, str]]:
+    """Ask the probes that can tell what there is now."""
+    return {
+        (probe.name, probe.unit): dict(probe.describe())
+        for probe in probes
+        if isinstance(probe, Describing)
+    }
 
 
 class _Outlived:
@@ -276,20 +323,21 @@ class _Outlived:
         self,
         before: Shape,
         instances: Counter[int],
-        candidates: set[int] | None,
+        candidates: set[int],
         hidden: Hidden,
-        frame: FrameType,
+        enclosing: Enclosing,
         ignore: tuple[type | str, ...],
     ) -> None:
         self.notes: list[str] = []
         self._before = before
         self._hidden = hidden
         self._ignore = ignore
-        self._namespace = frame.f_locals if frame.f_locals is frame.f_globals else None
-        self._resumed = bool(frame.f_code.co_flags & _SUSPENDABLE)
+        self._enclosing = enclosing
+        # What a call needs that has begun since: where something was awaited, or called to leave.
+        self._called = enclosing.resumed or bool(enclosing.instruments)
         # Its dict may lie where an empty one lay before, and would be taken for that one.
         hidden.add(self, vars(self))
-        objs = _census.tracked()
+        objs = _tracked()
         self._instances = instances
         self._old: list[Any] = []
         new: list[Any] = []
@@ -298,57 +346,38 @@ class _Outlived:
             (self._old if self._is_old(obj, candidates) else new).append(obj)
         hidden.add(self._old, self._instances)
         del obj, objs
-        self._new = {id(obj): obj for obj in new if obj not in hidden}
+        self._unblamed = [obj for obj in new if obj in hidden or _is_ours(obj)]
+        hidden.add(self._unblamed)
+        self._new = {id(obj): obj for obj in new if obj not in hidden and not _is_ours(obj)}
         del new
         hidden.add(self._new)
         # Before anything else is kept: lists of ours would count as references of theirs.
-        self._bare = self._unaccounted(_from_variables(frame))
-        self._variables = _running(frame)
-        hidden.add(self._bare, self._variables)
+        self._bare = self._unaccounted(enclosing.references)
+        self._rightful: list[Any] = []
         self._gained: list[tuple[Any, list[Any]]] = []
         self._excused: dict[int, Any] = {}
-        self._importing: set[int] = set()
-        hidden.add(self._gained, self._excused)
+        hidden.add(self._bare, self._rightful, self._gained, self._excused)
         self._sort()
         self._survivors = self._reached()
         self._groups = self._grouped()
         self._native = self._unreferenced()
+        if self._native or self._bare:
+            self.notes.append(LOOKS_THE_SAME)
         self._forget()
 
-    def _is_old(self, obj: Any, candidates: set[int] | None) -> bool:
-        if type(obj) is dict and id(obj) in self._before.plain_dicts:
-            return True
-        if candidates is not None:
-            return id(obj) not in candidates
-        return id(obj) in self._before.degrees
+    def _is_old(self, obj: Any, candidates: set[int]) -> bool:
+        plain = type(obj) is dict and id(obj) in self._before.plain_dicts
+        return plain or id(obj) not in candidates
 
     # -- who holds what is new --------------------------------------------------------------
 
     def _sort(self) -> None:
-        """Part the old containers that hold new things: excused ones, and the others."""
-        self._excuse(self._variables)
+        """Part the old containers that hold new things: those by right, and the others."""
+        self._rightful += [self._new[key] for key in self._enclosing.values if key in self._new]
         registries = filter(None, map(_warning_registry, list(sys.modules.values())))
         self._excused.update((id(registry), registry) for registry in registries)
-        imported = [name for name in sys.modules if name not in self._before.modules]
-        if imported:
-            self.notes.append(
-                f"{len(imported)} modules were imported in the block: "
-                "they and bare references are not judged"
-            )
-            self._excuse(vars(sys.modules[name]) for name in imported if sys.modules.get(name))
-            self._importing = {
-                id(cache)
-                for finder in sys.meta_path
-                if hasattr(finder, "__dict__")
-                for cache in vars(finder).values()
-            }
-        caches = {
-            id(part)
-            for obj in self._old
-            if type(obj) is _lru_cache_wrapper
-            for part in (obj, *gc.get_referents(obj))
-            if type(part) in (_lru_cache_wrapper, dict)
-        }
+        rightful = self._rightful_holders()
+        self._excuse_imports(rightful)
         degrees = {**self._before.plain_dicts, **self._before.degrees}
         new_ids = frozenset(self._new)
         for obj in self._old:
@@ -358,57 +387,107 @@ class _Outlived:
                 continue
             if obj in self._hidden:
                 continue
-            new = [each for each in referents if id(each) in self._new]
-            own_dict = next((each for each in new if _is_namespace(obj, each)), None)
-            if own_dict is not None:  # from 3.13 on it is made when someone looks at it
-                self._excused[id(own_dict)] = own_dict
-                referents = gc.get_referents(own_dict)
-                new = [each for each in referents if id(each) in self._new]
-                before = None
-            growth = 0
-            if before is not None and type(obj) not in (tuple, frozenset):
-                growth = len(referents) - before
-            if not new and growth <= 0:
-                continue
-            if id(obj) in caches or self._excuses(obj, referents):
-                self._excuse(new)
-            else:
-                held = new or _last(obj, referents, growth)
+            held, new = self._gain(obj, referents, before)
+            if id(obj) in rightful or self._holds_by_right(obj):
+                self._rightful += new
+            elif held:
                 self._gained.append((obj, held))
+        accused = self._below_all(obj for _, held in self._gained for obj in held)
+        self._excused.update(self._below_all(self._rightful, but=accused))
 
-    def _excuses(self, obj: Any, referents: list[Any]) -> bool:
-        """Tell whether what *obj* holds outlives the block by right: variables, caches."""
-        return (
-            obj is self._namespace
-            or type(obj) is types.FrameType
-            or obj is sys.modules
-            or obj is sys.path_importer_cache
-            or id(obj) in self._importing
-            or _is_subclass_list(obj, referents)
+    def _gain(
+        self, obj: Any, referents: list[Any], before: int | None
+    ) -> tuple[list[Any], list[Any]]:
+        """Return what *obj* refers to that it did not, as far as can be told, and what is new.
+
+        before: how many references it held. Dicts that are made when someone looks are excused.
+        """
+        if type(obj) is types.FunctionType:
+            made = [each for each in referents if _is_made_for(obj, each)]
+            self._excused.update(self._below_all(made))
+            referents = [each for each in referents if not _is_made_for(obj, each)]
+        new = [each for each in referents if id(each) in self._new]
+        own_dict = next((each for each in new if _is_dict_of(obj, each)), None)
+        if own_dict is not None:  # from 3.13 on it is made when someone looks at it
+            self._excused[id(own_dict)] = own_dict
+            new = [each for each in gc.get_referents(own_dict) if id(each) in self._new]
+            before = None
+        growth = 0
+        if before is not None and type(obj) not in (tuple, frozenset):
+            growth = len(referents) - before
+        return new or (_last(obj, referents, growth) if growth > 0 else []), new
+
+    def _rightful_holders(self) -> set[int]:
+        """Return the ids of what holds new objects by right: variables, caches."""
+        caches = {
+            id(part)
+            for obj in self._old
+            if type(obj) is _lru_cache_wrapper
+            for part in (obj, *gc.get_referents(obj))
+            if type(part) in (_lru_cache_wrapper, dict)
+        }
+        abstract = {
+            id(part)
+            for obj in self._old
+            if type(obj).__name__ == "_abc_data"
+            for part in gc.get_referents(obj)
+        }
+        instruments = {
+            id(part)
+            for obj in self._old
+            if id(obj) in self._enclosing.instruments
+            for part in (obj, *_attributes(obj))
+        }
+        return {*caches, *abstract, *instruments, *self._enclosing.namespaces}
+
+    def _excuse_imports(self, rightful: set[int]) -> None:
+        """Excuse what modules hold that the block imported, and the caches of finders."""
+        imported = [name for name in sys.modules if name not in self._before.modules]
+        if not imported:
+            return
+        self.notes.append(
+            f"{len(imported)} modules were imported in the block: "
+            "they and bare references are not judged"
+        )
+        loaded = [vars(sys.modules[name]) for name in imported if sys.modules.get(name)]
+        self._excused.update(self._below_all(loaded))
+        rightful.update(
+            id(cache)
+            for finder in sys.meta_path
+            if hasattr(finder, "__dict__")
+            for cache in vars(finder).values()
         )
 
-    def _excuse(self, objs: Iterable[Any]) -> None:
+    def _holds_by_right(self, obj: Any) -> bool:
+        return (
+            type(obj) is types.FrameType
+            or is_running(obj)
+            or holds_one(obj, self._enclosing.shared)
+            or obj is sys.modules
+            or obj is sys.path_importer_cache
+            or _is_subclass_list(obj)
+        )
+
+    def _below_all(self, objs: Iterable[Any], but: Container[int] = ()) -> dict[int, Any]:
+        """Return the new ones of *objs*, and those that they hold, by id, without *but*."""
+        found: dict[int, Any] = {}
         stack = [obj for obj in objs if id(obj) in self._new]
         while stack:
             obj = stack.pop()
-            if id(obj) not in self._excused:
-                self._excused[id(obj)] = obj
-                stack.extend(each for each in _below(obj) if id(each) in self._new)
-
-    def _reached(self) -> dict[int, Any]:
-        """Return the new objects that old containers keep alive, those merely replaced left out."""
-        found: dict[int, Any] = {}
-        self._gained = [
-            (holder, [obj for obj in held if self._counts(obj)]) for holder, held in self._gained
-        ]
-        self._gained = [(holder, held) for holder, held in self._gained if held]
-        stack = [obj for _, held in self._gained for obj in held if id(obj) in self._new]
-        while stack:
-            obj = stack.pop()
-            if id(obj) not in found:
+            if id(obj) not in found and id(obj) not in but:
                 found[id(obj)] = obj
                 stack.extend(each for each in _below(obj) if id(each) in self._new)
         return found
+
+    def _reached(self) -> dict[int, Any]:
+        """Return the new objects that old containers keep alive, those merely replaced left out."""
+        counted = [
+            (holder, [obj for obj in held if self._counts(obj)]) for holder, held in self._gained
+        ]
+        self._gained[:] = [each for each in counted if each[1]]
+        for each in self._gained:
+            self._hidden.add(each, each[1])
+        return self._below_all(obj for _, held in self._gained for obj in held)
 
     def _counts(self, obj: Any) -> bool:
         """Tell whether an object is a survivor: not excused, ignored, or one for one replaced."""
@@ -429,7 +508,7 @@ class _Outlived:
             return []  # a running frame of another thread, or the import system, may hold them
         known = {**self._excused, **self._survivors}
         held = {id(each) for obj in self._new.values() for each in _below(obj) if each is not obj}
-        for referents in _census.referents_of(self._old):
+        for referents in _census.referents_of([*self._old, *self._unblamed]):
             held.update(map(id, referents))
         roots = [
             obj
@@ -440,12 +519,14 @@ class _Outlived:
             obj
             for obj in roots
             if not self._ignored(type(obj))
+            and type_name(type(obj)) not in FIRST_USE
             and not _runs(obj)
-            and not _is_subclass_list(obj, gc.get_referents(obj))
+            and not _is_subclass_list(obj)
+            and not _is_attributes(obj)
             and not _is_warning_filters(obj)
             and not _is_stream_text(obj)
             and not _is_stdlib_callback(obj)
-            and not (self._resumed and type(obj) in CALLING)
+            and not (self._called and (type(obj) in CALLING or _is_context_manager(type(obj))))
         ]
 
     def _unaccounted(self, incoming: Counter[int]) -> list[tuple[Any, int]]:
@@ -455,11 +536,10 @@ class _Outlived:
             return []
         if self._before.modules != set(sys.modules):
             return []  # the import system and new classes hold some that nobody shows
-        objs = referents = cast("Any", None)
-        for objs in (self._old, list(self._new.values())):
-            for referents in _census.referents_of(objs):
-                incoming.update(map(id, referents))
-        del objs, referents
+        objs = cast("Any", None)
+        for objs in (self._old, self._unblamed, list(self._new.values())):
+            _count_references(objs, incoming)
+        del objs
         found = []
         for place, count in enumerate(map(getrefcount, self._old)):
             key = id(self._old[place])
@@ -473,9 +553,13 @@ class _Outlived:
         kind = type(obj)
         if any(issubclass(kind, each) for each in UNTRUSTED) or self._ignored(kind):
             return False
+        if self._called and kind in CALLING:
+            return False
         if kind is types.FunctionType:  # a running frame holds its function
-            return not self._resumed and not obj.__code__.co_filename.startswith(OWN_FOLDER)
-        return obj not in self._hidden
+            running = id(obj.__code__) in self._enclosing.executed
+            return not running and not obj.__code__.co_filename.startswith(OWN_FOLDER)
+        held = self._enclosing.instruments | self._enclosing.executed
+        return obj not in self._hidden and id(obj) not in held
 
     # -- what is said of it -----------------------------------------------------------------
 
@@ -487,16 +571,17 @@ class _Outlived:
         search = Search(self._hidden, lambda: False)
         groups: list[Survivors] = []
         kept = []
-        for holder, held in self._gained:
+        for each in self._gained:
+            holder, held = each
             path = search.path(holder, lambda obj: id(obj) in self._new)
             inner = not path.found or _is_stdlib(path.root.removeprefix("module "))
             if inner and all(map(_is_stdlib_type, held)):
-                self._excuse(held)
+                self._excused.update(self._below_all(held))
                 continue
-            kept.append((holder, held))
+            kept.append(each)
             if len(groups) < MAX_GROUPS:
                 groups.append(Survivors(_kinds(held), (), self._holder(holder, held, path, search)))
-        self._gained = kept
+        self._gained[:] = kept
         self._survivors = self._reached()
         return tuple(groups)
 
@@ -505,7 +590,7 @@ class _Outlived:
         root = path.root or "native code or a running frame"
         now = items(obj)
         if before is None or now is None or len(gc.get_referents(obj)) <= before:
-            way = search.path(held[0], lambda each: id(each) in self._new and each is not held[0])
+            way = search.path(held[0], lambda each: id(each) in self._new)
             return Holder(way.root or root, way.text, "", None, None, 1)
         earlier = round(now * before / len(gc.get_referents(obj)))
         return Holder(root, path.text, type_name(type(obj)), earlier, now, 1)
@@ -536,8 +621,8 @@ class _Outlived:
         self._gained.clear()
         self._native.clear()
         self._bare.clear()
-        self._variables.clear()
-        self._namespace = None
+        self._rightful.clear()
+        self._unblamed.clear()
 
     def findings(self) -> list[Finding]:
         numbers = {
@@ -564,35 +649,96 @@ class _Outlived:
         )
 
 
+def _is_ours(obj: Any) -> bool:
+    """Tell our own objects, methods and functions: what only they hold is none of the user's."""
+    if type(obj) is types.FunctionType:
+        return is_own(obj.__code__)
+    return is_own(obj.__self__ if type(obj) is types.MethodType else obj)
+
+
 def _below(obj: Any) -> list[Any]:
     return [] if type(obj) is types.ModuleType else gc.get_referents(obj)
 
 
-def _is_namespace(obj: Any, referent: Any) -> bool:
-    """Tell whether one of an instance's referents is its ``__dict__``."""
+def _attributes(obj: Any) -> list[Any]:
+    """Return the dict of an instance, if it has one, and of the standard library's its containers.
+
+    Those are ``contextlib``'s and ``unittest``'s lists of what to do and of what was done.
+    """
+    found = [each for each in gc.get_referents(obj) if _is_dict_of(obj, each)]
+    if _is_stdlib_type(obj):
+        found += [each for each in gc.get_referents(obj, *found) if type(each) in (list, deque)]
+    return found
+
+
+def _is_made_for(function: Any, referent: Any) -> bool:
+    """Tell the attributes or annotations of a function that are made when someone looks at them."""
+    code = function.__code__
+    names = {*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + 2], "return"}
+    return (
+        type(referent) is dict
+        and referent is not function.__globals__
+        and referent is not function.__kwdefaults__
+        and names.issuperset(referent)
+    )
+
+
+def _is_dict_of(obj: Any, referent: Any) -> bool:
+    """Tell whether one of an instance's referents is its ``__dict__``, without making one."""
     kind = type(obj)
-    if type(referent) is not dict or issubclass(kind, type) or not kind.__dictoffset__:
+    if type(referent) is not dict or issubclass(kind, type):
         return False
-    return object.__getattribute__(obj, "__dict__") is referent
+    if is_namespace(obj, referent):
+        return True
+    alone = len(gc.get_referents(obj)) <= _CLASS_AND_DICT and kind.__dictoffset__ != 0
+    names = {name for base in type_mro(kind) for name in vars(base)}
+    return alone and names.issuperset(referent)  # nothing, or what a cached_property keeps
+
+
+_CLASS_AND_DICT = 2
+
+
+def _is_attributes(obj: Any) -> bool:
+    """Tell an instance's ``__dict__`` to which it does not show that it refers, from 3.13 on.
+
+    Its values are the instance's, and it does not show those; it has room for them all the same.
+    """
+    if sys.version_info < (3, 13) or type(obj) is not dict or gc.get_referents(obj):
+        return False
+    return bool(obj) or sys.getsizeof(obj) > sys.getsizeof({})
 
 
 def _last(obj: Any, referents: list[Any], growth: int) -> list[Any]:
     """Return what a container gained last, as far as its order tells."""
     if type(obj) is list:
         return referents[:growth]  # listed from the end
+    if type(obj) is types.FunctionType:
+        return [each for each in referents if is_namespace(obj, each)][:growth]
     return referents[-growth:]
 
 
-def _is_subclass_list(obj: Any, referents: list[Any]) -> bool:
-    """Tell a class's register of its subclasses: weak references by number."""
-    kinds = {id(type(each)) for each in referents}
-    return type(obj) is dict and kinds <= {id(weakref.ReferenceType), id(int)}
+def _is_subclass_list(obj: Any) -> bool:
+    """Tell a class's register of its subclasses: weak references to them by their ids."""
+    return type(obj) is dict and bool(obj) and all(map(_is_by_id, obj.items()))
+
+
+def _is_by_id(entry: tuple[Any, Any]) -> bool:
+    key, reference = entry
+    if type(key) is not int or type(reference) is not weakref.ReferenceType:
+        return False
+    target = reference()
+    return target is None or (is_a(target, type) and id(target) == key)
 
 
 def _is_stdlib_callback(obj: Any) -> bool:
     """Tell a method that atexit may hold: the standard library registers some at first use."""
     function = obj.__func__ if type(obj) is types.MethodType else None
     return type(function) is types.FunctionType and _is_stdlib(function.__module__ or "")
+
+
+def _is_context_manager(kind: type) -> bool:
+    """Tell what a frame holds while it is in a ``with``."""
+    return any(name in vars(base) for base in type_mro(kind) for name in ("__exit__", "__aexit__"))
 
 
 def _is_stream_text(obj: Any) -> bool:
@@ -602,9 +748,11 @@ def _is_stream_text(obj: Any) -> bool:
 
 def _is_warning_filters(obj: Any) -> bool:
     """Tell the list that the last warning was compared with: C code keeps it until the next one."""
-    return type(obj) is list and all(
-        type(each) is tuple and len(each) == 5 and each[0] in _WARNING_ACTIONS for each in obj
-    )
+    return type(obj) is list and bool(obj) and all(map(_is_warning_filter, obj))
+
+
+def _is_warning_filter(obj: Any) -> bool:
+    return type(obj) is tuple and len(obj) == 5 and obj[0] in _WARNING_ACTIONS
 
 
 _WARNING_ACTIONS = {"default", "error", "ignore", "always", "all", "module", "once"}
@@ -617,15 +765,25 @@ def _warning_registry(module: Any) -> Any:
 
 def _runs(obj: Any) -> bool:
     """Tell what a running frame holds by right: frames, tracebacks, generators, coroutines."""
-    return type(obj) in (
-        types.FrameType,
-        types.TracebackType,
-        types.GeneratorType,
-        types.CoroutineType,
-        types.AsyncGeneratorType,
-        types.CellType,
-        *([dict] if sys.version_info < (3, 13) else []),  # a frame keeps its f_locals
-    )
+    kind = type(obj)
+    return kind in _RUNNING or (kind.__module__ == "builtins" and kind.__name__ in _AWAITING)
+
+
+_RUNNING = (
+    types.FrameType,
+    types.TracebackType,
+    types.GeneratorType,
+    types.CoroutineType,
+    types.AsyncGeneratorType,
+    types.CellType,
+)
+_AWAITING = {
+    "async_generator_asend",
+    "async_generator_athrow",
+    "anext_awaitable",
+    "coroutine_wrapper",
+}
+"""What is awaited besides; the types have no names in any module."""
 
 
 def _is_stdlib(name: str) -> bool:

@@ -43,6 +43,7 @@ ORDER = (
     "_junit",
     "_files",
     "_check",
+    "_enclosing",
     "_single_pass",
     "_testcase",
     "_doctor",

@@ -9,6 +9,7 @@ import collections
 import contextlib
 import ctypes
 import functools
+import inspect
 import json
 import logging
 import os
@@ -16,7 +17,9 @@ import re
 import sys
 import threading
 import types
+import unittest
 import warnings
+import weakref
 
 import pytest
 from running import python
@@ -38,6 +41,7 @@ class Registry:
 
 garbage: list[object] = []
 by_key: dict[object, object] = {}
+by_number: dict[int, weakref.ref] = {0: weakref.ref(set)}
 old = Widget()
 state = {"last": Widget()}
 
@@ -236,17 +240,35 @@ def test_a_context_manager_of_ones_own_may_check():
 def test_a_descriptor_left_open_is_found():
     """A descriptor that the block opened and did not close is a leak of one."""
     descriptors = []
-    with pytest.raises(LeakError, match="leaked 1 file descriptor"), leak_check():
-        descriptors.append(os.dup(0))
+    with pytest.raises(LeakError, match="leaked 1 file descriptor") as caught, leak_check():
+        descriptors.append(os.open(os.devnull, os.O_RDONLY))
     os.close(descriptors.pop())
+    assert f"Leaked       file descriptor: {os.devnull}" in str(caught.value)
 
 
 def test_a_thread_left_running_is_found():
     """A thread that the block started and did not join is a leak of one."""
     event = threading.Event()
-    with pytest.raises(LeakError, match="1 thread"), leak_check():
-        threading.Thread(target=event.wait, daemon=True).start()
+    with pytest.raises(LeakError, match="1 thread") as caught, leak_check():
+        threading.Thread(target=event.wait, daemon=True, name="drip").start()
     event.set()
+    assert "drip" in str(caught.value)
+
+
+def test_a_task_left_running_is_named():
+    """A task that the block began and did not await is named."""
+
+    async def forgotten():
+        await asyncio.sleep(3600)
+
+    async def main():
+        with leak_check():
+            task = asyncio.ensure_future(forgotten())
+            await asyncio.sleep(0)
+        task.cancel()
+
+    with pytest.raises(LeakError, match=r"(?s)1 asyncio task.*Leaked .*forgotten"):
+        asyncio.run(main())
 
 
 def innocent_regex():
@@ -342,3 +364,390 @@ def test_what_cannot_be_judged_once_is_said():
     unjudged = [each.quantity for each in check.report.not_judged]
     assert "native heap" in unjudged
     assert "references" not in unjudged
+
+
+def test_what_locals_returned_stays_as_it_is():
+    """A check takes nothing out of the dict that ``locals()`` gave, nor what ``exec`` put there."""
+    widget = Widget()
+    exec("by_exec = 1")
+    names = locals()
+    with leak_check():
+        pass
+    assert widget is names["widget"]
+    if sys.version_info < (3, 13):  # since then each locals() is a dict of its own
+        del names
+        with leak_check():
+            pass
+        assert "by_exec" in locals()
+
+
+def test_a_check_keeps_no_variable_alive():
+    """A local variable's object goes away with the variable, as without a check."""
+    widget = Widget()
+    seen = weakref.ref(widget)
+    with leak_check():
+        pass
+    del widget
+    assert seen() is None
+
+
+# --- what variables hold, and others too ----------------------------------------------------------
+
+
+def test_a_survivor_that_has_a_local_name_as_well_is_found():
+    """Only what nothing but variables holds is excused."""
+    with leak_check():
+        mine = [Widget()]
+    del mine
+    with pytest.raises(LeakError, match="garbage"), leak_check():
+        garbage.append(mine := [Widget()])
+    assert mine
+
+
+def test_a_survivor_that_a_cache_holds_as_well_is_found():
+    """Only what nothing but a cache holds is excused."""
+    with leak_check():
+        mine = cached(object())
+    del mine
+    with pytest.raises(LeakError, match="garbage"), leak_check():
+        garbage.append(mine := cached(object()))
+    assert mine
+
+
+def test_a_variable_that_inner_functions_share_holds_by_right():
+    """The cell of a variable of the block is no leak, that of another function's is one."""
+    mine = None
+
+    def keeper():
+        kept = None
+
+        def keep(obj):
+            nonlocal kept
+            kept = obj
+
+        return keep, lambda: kept
+
+    keep, _ = keeper()
+    with leak_check():
+        mine = [Widget()]
+    with pytest.raises(LeakError, match="closure of"), leak_check():
+        keep([Widget()])
+    assert (lambda: mine) is not None
+
+
+@pytest.mark.parametrize("make", [lambda loop: loop.create_future(), asyncio.ensure_future])
+def test_futures_and_tasks_that_variables_hold_and_others_too(make):
+    """In a coroutine, too, only what nothing but variables holds is excused."""
+
+    def made():
+        loop = asyncio.get_running_loop()
+        return loop.create_future() if make is not asyncio.ensure_future else make(waiting())
+
+    async def waiting():
+        await asyncio.sleep(0)
+
+    async def clean():
+        with leak_check():
+            mine = made()
+            await asyncio.sleep(0.001)
+        del mine
+
+    async def leaking():
+        with leak_check():
+            mine = made()
+            garbage.append(mine)
+            await asyncio.sleep(0.001)
+
+    asyncio.run(clean())
+    with pytest.raises(LeakError, match="garbage"):
+        asyncio.run(leaking())
+
+
+MODULE = """
+from refleak import leak_check
+kept = []
+mine = None
+with leak_check():
+    mine = [kept]
+    if False:
+        kept.append(mine)
+"""
+
+
+def test_a_block_of_a_module():
+    """A module's names are its variables; what a list of it holds besides is found."""
+    module = types.ModuleType("module_with_block")
+    sys.modules[module.__name__] = module
+    try:
+        exec(MODULE, vars(module))
+        with pytest.raises(LeakError, match="module_with_block -> kept"):
+            exec(MODULE.replace("False", "True"), vars(module))
+    finally:
+        del sys.modules[module.__name__]
+
+
+# --- entered and left by others than a with statement ---------------------------------------------
+
+
+class Guard:
+    """A class of the user's that checks what it is around."""
+
+    def __enter__(self):
+        self.check = leak_check()
+        self.check.__enter__()
+        self.entered = [True]
+        return self
+
+    def __exit__(self, *details):
+        return self.check.__exit__(*details)
+
+
+def by_exit_stack(subject):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(leak_check())
+        mine = subject()
+    del mine
+
+
+def by_moved_stack(subject):
+    def opened():
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(leak_check())
+            return stack.pop_all()
+
+    stack = opened()
+    mine = subject()
+    stack.close()
+    del mine
+
+
+def by_class(subject):
+    with Guard():
+        mine = subject()
+    del mine
+
+
+def by_async_stack(subject):
+    async def main():
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(leak_check())
+            mine = subject()
+            await asyncio.sleep(0.001)
+        del mine
+
+    asyncio.run(main())
+
+
+def by_async_context_manager(subject):
+    @contextlib.asynccontextmanager
+    async def checked():
+        with leak_check():
+            yield
+
+    async def main():
+        async with checked():
+            mine = subject()
+            await asyncio.sleep(0.001)
+        del mine
+
+    asyncio.run(main())
+
+
+def by_test_case(subject):
+    class Case(unittest.TestCase):
+        def setUp(self):
+            check = leak_check()
+            check.__enter__()
+            self.addCleanup(check.__exit__, None, None, None)
+
+        def test(self):
+            self.mine = subject()
+            with self.subTest("one"):
+                mine = subject()
+            del mine
+
+    Case("test").debug()
+
+
+def by_test_result(subject):
+    class Case(unittest.TestCase):
+        def test(self):
+            check = leak_check()
+            check.__enter__()
+            self.addCleanup(check.__exit__, None, None, None)
+            self.mine = subject()
+
+    result = unittest.TestResult()
+    Case("test").run(result)
+    for _, text in result.failures:
+        pytest.fail(text)
+
+
+WAYS = [
+    each for name, each in sorted(globals().items()) if name.startswith("by_") and callable(each)
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda each: each.__name__)
+def test_other_ways_to_enter_and_leave(way):
+    """Whatever enters and leaves the block for its frame is no leak, and hides none."""
+    way(lambda: [Widget()])
+    with pytest.raises((LeakError, pytest.fail.Exception), match="garbage"):
+        way(lambda: garbage.append([Widget()]))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="new in 3.11")
+def test_enter_context_of_a_test_case():
+    """``TestCase.enterContext`` checks the test and its setUp after it."""
+
+    class Case(unittest.TestCase):
+        def test_clean(self):
+            self.enterContext(leak_check())
+            self.mine = [Widget()]
+
+        def test_leaking(self):
+            self.enterContext(leak_check())
+            garbage.append([Widget()])
+
+    Case("test_clean").debug()
+    with pytest.raises(LeakError, match="garbage"):
+        Case("test_leaking").debug()
+
+
+def test_a_check_that_nobody_is_around_is_refused():
+    """Code that enters in one thread and leaves in another has no block."""
+    check = leak_check()
+    thread = threading.Thread(target=check.__enter__)
+    thread.start()
+    thread.join()
+    with pytest.raises(RuntimeError, match="write `with leak_check"):
+        check.__exit__(None, None, None)
+
+
+def test_a_check_within_a_check_is_no_leak():
+    """What an inner check holds is this library's own; what its function leaks is the outer's."""
+    with leak_check():
+        with leak_check() as check:
+            check(len, [])
+        with leak_check() as other:
+            pass
+    del other
+    with pytest.raises(LeakError, match="garbage"), leak_check(), leak_check() as check:
+        check(garbage.append, [1])
+
+
+# --- references that native code keeps -----------------------------------------------------------
+
+
+NATIVE = {
+    "list": list,
+    "dict of lists": lambda: {"a": []},
+    **({"dict": dict} if sys.version_info >= (3, 14) else {}),  # tracked from birth
+    "registry": lambda: {1: weakref.ref(old)},
+}
+
+
+@pytest.mark.parametrize("make", NATIVE.values(), ids=NATIVE)
+def test_empty_containers_and_registries_that_native_code_keeps_are_found(make):
+    """They may look like what the interpreter keeps, and are none."""
+    with leak_check():
+        make()
+    with pytest.raises(LeakError, match="that nothing refers to"), leak_check():
+        increment(make())
+
+
+def test_a_registry_of_weak_references_by_number_is_found():
+    """It looks like the table of a class's subclasses, and is none."""
+    with leak_check():
+        by_number.pop(1, None)
+    with pytest.raises(LeakError, match="by_number"), leak_check():
+        by_number[1] = weakref.ref(old, print)
+
+
+# --- what is made when someone looks, and who is named ------------------------------------------
+
+
+class Lazy:
+    @functools.cached_property
+    def value(self):
+        return [Widget()]
+
+
+def test_a_cached_property_is_found_with_its_holder():
+    """What a cached_property keeps is held by its instance, and by nothing of this library."""
+    lazy = Lazy()
+    Holder.kept = lazy
+    with pytest.raises(LeakError) as caught, leak_check():
+        assert lazy.value
+    held_by = caught.value.report.diagnosis.survivors[0].held_by
+    assert "Holder.kept.value" in str(held_by)
+    Holder.kept = None
+    with leak_check():
+        assert lazy.value
+
+
+class Holder:
+    kept = None
+
+
+def test_looking_at_a_function_is_no_leak():
+    """Its attributes and annotations are made then; what is put there is found all the same."""
+
+    def run(one, *args: int, more: list[int] = (), **kwargs: dict) -> int:
+        return one
+
+    def bare(one):
+        return one
+
+    with leak_check():
+        inspect.signature(run)
+        inspect.signature(bare)
+        inspect.get_annotations(run)
+        vars(bare)
+    with pytest.raises(LeakError, match="bare"), leak_check():
+        bare.calls = [1]
+
+
+# --- first use -----------------------------------------------------------------------------------
+
+FIRST_USES = {
+    "an event loop": """
+import asyncio
+async def main(): await asyncio.sleep(0)
+def subject(): asyncio.run(main())
+""",
+    "a context": """
+import contextvars
+def subject(): contextvars.copy_context()
+""",
+    "decimal": """
+import decimal
+def subject(): decimal.Decimal(1) / 3
+""",
+    "a time zone": """
+import zoneinfo
+def subject(): zoneinfo.ZoneInfo("UTC")
+""",
+}
+
+CHECKED = """
+import ctypes, sys
+import refleak
+with refleak.leak_check():
+    subject()
+if "leaking" in sys.argv:
+    with refleak.leak_check():
+        subject()
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object([subject]))
+"""
+
+
+@pytest.mark.parametrize("subject", FIRST_USES.values(), ids=FIRST_USES)
+def test_what_the_standard_library_makes_at_its_first_use_is_no_leak(subject, tmp_path):
+    """C code keeps it where nobody sees it; what else it keeps is told with what looks the same."""
+    (tmp_path / "first.py").write_text(subject + CHECKED)
+    clean = python("first.py", folder=tmp_path)
+    assert (0, "") == (clean.returncode, clean.stderr)
+    leaking = python("first.py", "leaking", folder=tmp_path)
+    assert "1 x list" in leaking.stderr
+    assert "looks the same in a single pass" in " ".join(leaking.stderr.split())
