@@ -144,6 +144,7 @@ def instances_of(objs: Iterable[Any], own: Hidden) -> Counter[int]:
 
 _FIXTURES = "_pytest.fixtures"
 _PYTEST = ("_pytest", "pluggy")
+_MARK = "`pytestmark = pytest.mark.assert_no_leaks` in the test's module"
 
 
 def _module_of(frame: FrameType | None) -> str:
@@ -234,15 +235,17 @@ class SinglePass:
             )
         caller = frame.f_back
         known = caller is None or caller.f_code is self._callers.get(id(frame))
-        if not known and _module_of(caller) == _FIXTURES:
-            where = "the yield of a pytest fixture"
+        if _module_of(frame) == "unittest.suite":
+            where, right_form = "tests that unittest runs", "`@assert_no_leaks` above their class"
         elif _module_of(frame).partition(".")[0] in _PYTEST:
-            where = "a test that pytest runs"
+            where, right_form = "a test that pytest runs", _MARK
+        elif not known and _module_of(caller) == _FIXTURES:
+            where, right_form = "the yield of a pytest fixture", _MARK
         else:
             return
         raise RuntimeError(
-            f"{self._subject} is around {where}, and cannot judge the test in it; write "
-            f"`pytestmark = pytest.mark.assert_no_leaks` in the test's module instead"
+            f"{self._subject} is around {where}, and cannot judge what is in it; "
+            f"write {right_form} instead"
         )
 
     def _judged(self, enclosing: Enclosing) -> Report:
@@ -359,6 +362,7 @@ class _Outlived:
         hidden.add(self._bare, self._rightful, self._gained, self._excused)
         self._sort()
         self._survivors = self._reached()
+        hidden.add(self._survivors)
         self._groups = self._grouped()
         self._native = self._unreferenced()
         if self._native or self._bare:
@@ -573,7 +577,7 @@ class _Outlived:
         kept = []
         for each in self._gained:
             holder, held = each
-            path = search.path(holder, lambda obj: id(obj) in self._new)
+            path = search.path(holder, lambda obj: id(obj) in self._survivors)
             inner = not path.found or _is_stdlib(path.root.removeprefix("module "))
             if inner and all(map(_is_stdlib_type, held)):
                 self._excused.update(self._below_all(held))
@@ -590,7 +594,7 @@ class _Outlived:
         root = path.root or "native code or a running frame"
         now = items(obj)
         if before is None or now is None or len(gc.get_referents(obj)) <= before:
-            way = search.path(held[0], lambda each: id(each) in self._new)
+            way = search.path(held[0], lambda each: id(each) in self._survivors)
             return Holder(way.root or root, way.text, "", None, None, 1)
         earlier = round(now * before / len(gc.get_referents(obj)))
         return Holder(root, path.text, type_name(type(obj)), earlier, now, 1)

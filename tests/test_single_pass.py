@@ -191,6 +191,7 @@ def test_the_first_warning_of_a_module_is_no_leak():
 
 
 FIXTURES = """
+import contextlib
 import pytest
 from refleak import leak_check
 
@@ -205,7 +206,27 @@ def before():
         made = [1]
     yield made
 
+@pytest.fixture
+def stacked():
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(leak_check())
+        yield
+
+class TestMethods:
+    def setup_method(self):
+        self.check = leak_check()
+        self.check.__enter__()
+
+    def teardown_method(self):
+        self.check.__exit__(None, None, None)
+
+    def test(self):
+        pass
+
 def test_around(around):
+    pass
+
+def test_stacked(stacked):
     pass
 
 def test_before(before):
@@ -219,8 +240,10 @@ def test_a_fixture_around_a_test_is_refused(tmp_path):
     ran = python(
         "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_fixtures.py", folder=tmp_path
     )
-    assert "2 passed, 1 error" in ran.stdout
-    assert "RuntimeError: the block at test_fixtures.py:7 is around the yield" in ran.stdout
+    assert "4 passed, 3 errors" in ran.stdout
+    assert "RuntimeError: the block at test_fixtures.py:8 is around the yield" in ran.stdout
+    assert "RuntimeError: the block at test_fixtures.py:20 is around the yield" in ran.stdout
+    assert "RuntimeError: the block at test_fixtures.py:25 is around a test" in ran.stdout
 
 
 def test_a_context_manager_of_ones_own_may_check():
@@ -614,6 +637,23 @@ def test_enter_context_of_a_test_case():
         Case("test_leaking").debug()
 
 
+def test_a_check_around_the_tests_of_a_class_is_refused():
+    """It would accuse unittest of what it keeps between them; the error says what to do instead."""
+
+    class Case(unittest.TestCase):
+        @classmethod
+        def setUpClass(cls):
+            check = leak_check()
+            check.__enter__()
+            cls.addClassCleanup(check.__exit__, None, None, None)
+
+        def test(self):
+            pass
+
+    result = unittest.TestSuite([Case("test")]).run(unittest.TestResult())
+    assert "write `@assert_no_leaks` above their class" in result.errors[0][1]
+
+
 def test_a_check_that_nobody_is_around_is_refused():
     """Code that enters in one thread and leaves in another has no block."""
     check = leak_check()
@@ -679,8 +719,9 @@ def test_a_cached_property_is_found_with_its_holder():
     Holder.kept = lazy
     with pytest.raises(LeakError) as caught, leak_check():
         assert lazy.value
-    held_by = caught.value.report.diagnosis.survivors[0].held_by
-    assert "Holder.kept.value" in str(held_by)
+    held_by = str(caught.value.report.diagnosis.survivors[0].held_by)
+    assert held_by.startswith("module test_single_pass -> Holder.kept")
+    assert "value" in held_by
     Holder.kept = None
     with leak_check():
         assert lazy.value
