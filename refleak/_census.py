@@ -28,8 +28,10 @@ from refleak._format import type_name
 from refleak._settle import GARBAGE, clear_type_cache
 
 IMMORTAL = 1 << 29 if sys.version_info >= (3, 12) else sys.maxsize
-"""From this count on an object is immortal: its count does not follow its references. (3.11's static
-small numbers begin at a thousand million, and follow.)"""
+"""From this count on an object is immortal: its count does not follow its references.
+
+(3.11's static small numbers begin at a thousand million, and follow.)
+"""
 
 CHUNK = 512
 """Objects handed to ``gc.get_referents`` at once: few enough to stay in the processor's cache."""
