@@ -68,8 +68,10 @@ def test_the_table_of_the_documentation_is_the_code(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_reading_keeps_no_memory(name):
+def test_reading_keeps_no_memory(name, tmp_path, monkeypatch):
     """Once warm, a reading leaves the number of memory blocks exactly as it was."""
+    # Not the machine's folder: 3.10 makes blocks for what is called for the 1,024th time.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     probe = _make(name)
     blocks = array("q", [0] * 9)
     for number in range(-4, len(blocks)):
