@@ -13,7 +13,7 @@ DIFFERS = (
     # How many blocks an object takes, and their size, is each build's own business, and
     # whether malloc's steps under them show in a few rounds is chance.
     (r"\d+(?:\.\d+)? memory blocks?\b", "# memory blocks"),
-    (r"(?m)^( *memory blocks )[-+. \d]+$", r"\1 #"),
+    (r"(?m)^( *memory blocks )[-+. \d]+(?:then .*)?$", r"\1 #"),
     (r"memory blocks: \[[-, \d]+\]", "memory blocks: [#]"),
     (r"\d[\d,.]* (?:B|KiB|MiB) per call", "# B per call"),
     (r", native heap: \[[-, \d]+\]", ""),
