@@ -38,7 +38,7 @@ REASONS = {
     "an_endless_lru_cache": KEY_TABLE,
     "an_lru_cache_filling": KEY_TABLE,
 }
-"""Entries that may differ, and why; before 3.12, key tables make a difference to most."""
+"""Entries that may differ, and why."""
 
 
 def compare(subject, rounds: int = ROUNDS) -> tuple[list[int], list[int]]:
@@ -77,12 +77,6 @@ def compared(entry: zoo.Entry) -> tuple[list[int], list[int]]:
             loop.close()
 
 
-def _key_tables(counted: list[int], total: list[int]) -> str | None:
-    """Return the reason why the total may be higher before 3.12: new dicts and instances."""
-    higher = all(each <= whole for each, whole in zip(counted, total, strict=True))
-    return KEY_TABLE if higher and sys.version_info < (3, 12) else None
-
-
 def main() -> int:
     """Compare; return 1 for a difference without a reason."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -102,7 +96,7 @@ def main() -> int:
         counted, total = compared(entry)
         if counted != total:
             differing += 1
-            why = REASONS.get(entry.name) or _key_tables(counted, total)
+            why = REASONS.get(entry.name)
             unexplained += why is None
             why = why or "no reason is known"
             print(f"  {entry.name}: census {counted}, interpreter {total} ({why})", flush=True)
