@@ -48,7 +48,8 @@ def golden(entry: Entry, report: Report) -> list[str]:
     """Return the lines of a report without what differs, folders and lines' numbers."""
     text = str(report).replace(f"zoo.py:{entry.line} ", "zoo.py:LEAK ")
     text = re.sub(r"(?:\S*/)?(\w+\.py):(?:\d+|(LEAK))", r"\1:\2", text)
-    text = re.sub(r"(?m)^  Note .* growth stopped; settled .*\n?", "", text)  # not the leak's
+    others = r"growth stopped; settled |went up and down |grew by "  # quantities beside the leak's
+    text = re.sub(rf"(?m)^  Note .*: (?:{others}).*\n?(?:^ {{15}}.*\n)*", "", text)
     text = re.sub(r" and [\d.]+ (?:B|KiB) per call\)", " per call)", text)
     if "threads" in entry.quantities:  # how far each has come when it is counted is chance
         text = re.sub(r"(?m)(^  type/class.*\n  -+\n)(?:  .*\n)+", r"\1  ...\n", text)
