@@ -117,11 +117,12 @@ class Windows:
         return found
 
     def idle_rates(self, series: Series) -> dict[str, float]:
-        """Return how much quantities changed per round's time while nothing was called."""
-        rates: dict[str, float] = {}
-        for number in range(self._count[0]):
-            if self._idle[number]:
-                end = self._end[number]
-                for name, grown in series.change(end, end + 1).items():
-                    rates[name] = max(rates.get(name, 0.0), abs(grown) / self._idle[number])
-        return rates
+        """Return how much quantities changed per round's time while nothing was called.
+
+        On the whole: what the first look at an idle process changes is no background.
+        """
+        ends = [self._end[number] for number in range(self._count[0]) if self._idle[number]]
+        changes = [series.change(end, end + 1) for end in ends]
+        names = changes[0] if changes else {}
+        rounds = sum(self._idle)
+        return {name: sum(abs(change[name]) for change in changes) / rounds for name in names}
