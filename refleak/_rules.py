@@ -152,9 +152,10 @@ def next_window(
     If too few are left for that, since rounds took longer than expected, a short window more is
     worth it.
 
-    alone: all that is in doubt may end after so many rounds, or after later windows that were
-    equally long. changed: growth changed in the last window, as when a cache is full: what is left
-    must show by itself whether anything leaks.
+    alone: all that is in doubt may end after so many rounds, or after a later window that was no
+    longer than the one before.
+    changed: growth changed in the last window, as when a cache is full: what is left must show by
+    itself whether anything leaks.
     """
     last, done = lengths[-1], sum(lengths)
     ratio = 1.0 if alone and last < LONG else SHORTER
