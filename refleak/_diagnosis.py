@@ -15,6 +15,7 @@ from refleak._groups import MAX_GROUPS, Calls, Groups, Survivors, gained_items
 from refleak._holders import Filling, Hidden, Search, Unaccounted
 from refleak._native import Suspects
 from refleak._origins import Line, Origin
+from refleak._platform import system
 from refleak._survivors import MAX_NEWCOMERS, Baseline, Grown, Population, population
 
 BATCHES = 2
@@ -152,9 +153,10 @@ class _Budget:
 
     def wait(self) -> Generator[None, None, None]:
         """Ask for one call."""
-        began, worked = time.monotonic(), time.thread_time()
+        began, worked, waits = time.monotonic(), time.thread_time(), system.voluntary_waits()
         yield
-        self._waited += max(0.0, time.monotonic() - began - (time.thread_time() - worked))
+        if waits is None or waits != system.voluntary_waits():  # else others had the processor
+            self._waited += max(0.0, time.monotonic() - began - (time.thread_time() - worked))
 
     def late(self, share: float = 1.0) -> bool:
         """Tell whether a share of the time is over, and remember when all of it is."""
@@ -317,7 +319,7 @@ class _Diagnosis:
         traced: int,
         left_out: int,
     ) -> Diagnosis:
-        survivors = sorted(groups.found, key=lambda group: -group.per_call)
+        survivors = sorted(groups.found, key=lambda group: (group.bounded, -group.per_call))
         natives = [*groups.natives, *unaccounted]
         every: list[Survivors | Unaccounted] = [*survivors, *natives]
         complete = bool(every) and not (self._budget.stopped or groups.left_out or left_out)

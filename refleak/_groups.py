@@ -181,7 +181,7 @@ class Groups:
         self._amounts = {origin.lines: origin for origin in origins}
         graph = Graph(new, self._hidden)
         known = bytearray(len(graph.objs))
-        self._by_container(graph, known, self._users_first(graph, self._unfolded(grown)))
+        self._by_container(graph, known, self._likeliest_first(graph, self._unfolded(grown)))
         self._by_type(graph, known, *populations)
 
     def _unfolded(self, grown: list[Grown]) -> list[Grown]:
@@ -195,18 +195,20 @@ class Groups:
         }
         return [each for each in grown if id(each.obj) not in inner]
 
-    def _users_first(self, graph: Graph, grown: list[Grown]) -> list[Grown]:
-        """Put the standard library's containers behind the user's that gained as many items.
+    def _likeliest_first(self, graph: Graph, grown: list[Grown]) -> list[Grown]:
+        """Put containers of bounded size behind all others; they are not what leaks.
 
-        The first is told as the holder of what several gained.
+        Of those that gained as many items, the user's come before the standard library's. The
+        first is told as the holder of what several gained.
         """
         first, rest = grown[: 2 * MAX_GROUPS], grown[2 * MAX_GROUPS :]
         alike = Counter(each.after - each.before for each in first)
 
-        def rank(each: Grown) -> tuple[int, bool]:
+        def rank(each: Grown) -> tuple[bool, int, bool]:
             gain = each.after - each.before
             tied = alike[gain] > 1 and not self._search.late()
-            return -gain, tied and self._path(each.obj, graph).standard
+            standard = tied and self._path(each.obj, graph).standard
+            return bound(each.obj) is not None, -gain, standard
 
         return sorted(first, key=rank) + rest
 

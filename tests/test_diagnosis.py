@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import itertools
 import time
 import tracemalloc
 
@@ -12,7 +13,8 @@ from diagnosing import diagnosis_of, driven, held
 
 from refleak import _diagnosis
 from refleak._cycles import diagnose_cycles
-from refleak._diagnosis import Diagnosis, diagnose
+from refleak._diagnosis import Diagnosis, _Budget, diagnose
+from refleak._platform import system
 from refleak._settle import settle
 
 drops: list[object] = []
@@ -79,6 +81,15 @@ def test_the_time_limit_stops_the_search():
     assert "stopped early" in diagnosis.notes[0]
     assert not diagnosis.only_bounded
     assert not diagnosis.only_ignored
+
+
+@pytest.mark.parametrize(("waits", "stopped"), [(itertools.repeat(3), False), (iter((3, 4)), True)])
+def test_time_in_which_others_had_the_processor_is_not_counted(monkeypatch, waits, stopped):
+    """Only a call that gave the processor up by itself has waited."""
+    monkeypatch.setattr(system, "voluntary_waits", waits.__next__)
+    budget = _Budget(0.04)
+    driven(budget.wait(), lambda: time.sleep(0.05))
+    assert stopped == budget.late()
 
 
 class Tolerated:

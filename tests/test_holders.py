@@ -239,6 +239,19 @@ def test_a_leak_beside_a_bounded_container():
     assert not diagnosis_of(subject).only_bounded
 
 
+def test_what_has_no_limit_is_told_first():
+    """Bounded containers gain more each call, but are not what leaks."""
+
+    def subject():
+        last.extend([[], [], []])
+        bounded(next(counter))
+        drops.append([])
+
+    first, *others = diagnosis_of(subject).survivors
+    assert first.held_by.startswith(f"module {NAME} -> drops")
+    assert [True, True] == [group.bounded for group in others]
+
+
 def test_a_weakref_callback():
     """What a weak reference's callback keeps alive is found behind the weak reference."""
     target = Widget()

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -46,6 +47,19 @@ def child():
         process.stdout.readline()  # now it is no copy of this one any more
         yield process
         process.kill()
+
+
+@linux
+def test_waiting_is_told_from_working():
+    """A thread that sleeps gives the processor up by itself; one that computes does not."""
+
+    def waits(work):
+        before = system.voluntary_waits()
+        work()
+        return system.voluntary_waits() - before
+
+    assert 0 < waits(lambda: time.sleep(0.001))
+    assert 0 in [waits(lambda: sum(range(100))) for _ in range(50)]
 
 
 def test_an_opened_descriptor_is_counted_once():

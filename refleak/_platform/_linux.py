@@ -209,6 +209,13 @@ def resident_memory() -> int:
     return _pages(1) * _PAGE
 
 
+def voluntary_waits() -> int | None:
+    """Return how many times this thread gave the processor up by itself, as it does to wait."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+
+
 def private_mappings() -> int:
     """Return the bytes mapped privately and writably, without those that malloc mapped.
 

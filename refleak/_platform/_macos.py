@@ -18,6 +18,7 @@ from refleak._platform._other import (
     private_mappings,
     resident_memory,
     threads_unavailable,
+    voluntary_waits,
 )
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "private_mappings",
     "resident_memory",
     "threads_unavailable",
+    "voluntary_waits",
 ]
 
 _FDS = "/dev/fd"

@@ -124,3 +124,8 @@ def private_mappings() -> int:
 def resident_memory() -> int:
     """Return the bytes of memory that this process occupies now; 0 without psutil."""
     return int(process().memory_info().rss) if psutil() else 0
+
+
+def voluntary_waits() -> int | None:
+    """Return None: how many times this thread waited is not known here."""
+    return None

@@ -17,6 +17,7 @@ from refleak._platform._other import (
     private_mappings,
     resident_memory,
     threads_unavailable,
+    voluntary_waits,
 )
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "private_mappings",
     "resident_memory",
     "threads_unavailable",
+    "voluntary_waits",
 ]
 
 
