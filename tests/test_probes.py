@@ -176,6 +176,15 @@ def test_a_gauge_is_a_probe():
     assert "child process" == Gauge("child processes", int, unit="child process").unit
 
 
+def test_a_gauge_sees_what_a_buffer_takes_in():
+    """A buffer grows in place, by memory that it reserved: nothing else moves in a few calls."""
+    buffer = bytearray(5_000)
+    gauge = Gauge("buffer", lambda: len(buffer), unit="byte")
+    assert not find_leaks(lambda: buffer.append(1)).leaking
+    (found,) = find_leaks(lambda: buffer.append(1), probes=gauge).findings
+    assert ("buffer", 1.0) == (found.quantity, found.per_call)
+
+
 @pytest.mark.parametrize(
     ("message", "arguments"),
     [
