@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from functools import cache
 
 from refleak._platform._glibc import Malloc
@@ -211,8 +212,6 @@ def resident_memory() -> int:
 
 def voluntary_waits() -> int | None:
     """Return how many times this thread gave the processor up by itself, as it does to wait."""
-    import resource
-
     return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 
