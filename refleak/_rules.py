@@ -238,6 +238,8 @@ def judge(
             and _lasted(windows, deltas, recent, rule)
         ):
             return Verdict.LEAKING
+        if rule.exact and _has_floor(windows, deltas, rule, run=run, noise=noise):
+            return Verdict.LEAKING
     if (
         exhausted
         and windows[-1].even
@@ -326,6 +328,32 @@ def _lasted(
     return gaps <= 1 and sum(window.growth for window in recent) > fall
 
 
+def _has_floor(
+    windows: Sequence[Window], deltas: Sequence[float], rule: Rule, *, run: int, noise: float
+) -> bool:
+    """Tell whether growth never fell below one rate, to which enough windows came down.
+
+    Tables that grow with what piles up in a window come on top of what leaks, now and then: most
+    in windows longer than the one before, which are no evidence. What leaks is in all of them. It
+    must be more than was released before, else it may be a buffer that fills again.
+    """
+    since = max((number for number, window in enumerate(windows) if window.growth <= 0), default=0)
+    after = windows[since + 1 :]
+    floor = min((window.rate for window in after), default=0)
+    down = [
+        window
+        for before, window in pairwise(windows[since:])
+        if window.rounds <= ALIKE * before.rounds and window.rate * CERTAIN <= floor
+    ]
+    fall = drop([*deltas, *(window.growth for window in windows)])
+    return (
+        len(down) >= rule.windows
+        and sum(window.rounds for window in down) >= 2 * LONG
+        and all(_grew(window, rule, run, noise) for window in after)
+        and floor * sum(window.rounds for window in after) > 2 * fall
+    )
+
+
 def _noise(windows: Sequence[Window], rule: Rule, deltas: Sequence[float]) -> float:
     """Return by how much a quantity was seen to fall, as far as that is allowed for."""
     return min(drop([*deltas, *(window.growth for window in windows)]), MAX_NOISE * rule.least)
@@ -342,11 +370,12 @@ def settled_at(
         slack = max(rule.grain * rule.least, 2 * noise)
         # The level may be higher at the window's start than without noise, and lower at its end.
         # A fall may be a release that hides a leak, and so may a sudden stop in a short window.
+        # Tables are made smaller in steps, so that bytes may fall in two short windows in a row.
         falls = window.growth < -slack
+        lasting = stopped and (not rule.exact or window.rounds >= LONG)
         plain = calm_before or leaked >= 2 * MAX_NOISE * rule.least
-        stopped_before = stopped
         stopped = window.even and window.growth <= noise and window.growth + slack < leaked
-        if stopped and plain and (not falls or stopped_before):
+        if stopped and plain and (not falls or lasting):
             return number
         calm_before = window.growth < max(leaked, noise)
     return None

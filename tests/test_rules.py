@@ -199,6 +199,43 @@ def test_irregular_bytes_are_not_called_a_leak():
     assert Verdict.SUSPICIOUS is verdict_of(series, BYTES)
 
 
+def test_bytes_released_twice_in_a_row_hide_no_leak():
+    """Tables that are made smaller in steps fall in more than one short window."""
+    windows = [*map(Window, (4, 8, 16, 16), (208, 416, -6208, -6208))]
+    assert Verdict.SUSPICIOUS is judge(windows, BYTES, run=4, deltas=(0, 0, 208, 0))
+    assert Verdict.CLEAN is judge(windows, COUNT, run=4, deltas=(0, 0, 208, 0))
+    windows += map(Window, (128, 102), (-6208, -6208))
+    assert Verdict.CLEAN is judge(windows, BYTES, run=4, deltas=(0, 0, 208, 0))
+
+
+RELEASED = [(4, 208), (8, 400), (16, 832), (16, -31680)]
+"""Windows of a leak of 208 bytes in every fourth call, and a table that is made smaller."""
+
+WITH_TABLES = [
+    *[(32, 1664), (32, 1664), (64, 8192), (64, 3344), (128, 6688), (102, 5200), (408, 30576)],
+    *[(441, 23088), (439, 41104)],
+]
+"""Those after them, with tables that grow now and then: test_typing's test_dict_subclass."""
+
+
+@pytest.mark.parametrize(
+    ("expected", "series"),
+    [
+        (Verdict.LEAKING, [*RELEASED, *WITH_TABLES]),
+        # A buffer that fills again as much as was released grows as steadily.
+        (Verdict.SUSPICIOUS, [*RELEASED[:-1], (16, -51680), *WITH_TABLES]),
+        # What leaks does so in every window of those that count.
+        (Verdict.SUSPICIOUS, [*RELEASED, *WITH_TABLES[:5], (102, 3000), *WITH_TABLES[6:]]),
+        # Fewer windows, or only longer ones, may come down to a rate by chance.
+        (Verdict.SUSPICIOUS, [*RELEASED[:-1], *WITH_TABLES[4:]]),
+    ],
+)
+def test_bytes_leak_that_never_grow_more_slowly_than_at_one_rate(expected, series):
+    """What tables take comes on top of a leak, in some windows; what leaks is in all."""
+    windows = [Window(*each) for each in series]
+    assert expected is judge(windows, BYTES, run=4, deltas=(0, 0, 208, 0), exhausted=True)
+
+
 def test_small_chunks_that_are_taken_by_the_dozen_are_found():
     """A leak of 32 bytes a call is found though the heap moves in steps of 256."""
     for first in range(4):
