@@ -10,7 +10,16 @@ import sys
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType, TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NoReturn,
+    SupportsIndex,
+    TypedDict,
+    TypeVar,
+    cast,
+    overload,
+)
 
 import wrapt
 from typing_extensions import ParamSpec, Self, Unpack
@@ -22,6 +31,10 @@ if TYPE_CHECKING:  # what a check needs is imported when one begins: importing r
     from refleak._check import Check
     from refleak._report import Report
     from refleak._single_pass import SinglePass
+
+    FunctionWrapper = wrapt.FunctionWrapper[..., Any]
+else:  # generic in wrapt's stubs alone, before 2.0
+    FunctionWrapper = wrapt.FunctionWrapper
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -86,7 +99,20 @@ def _decorate(subject: Any, plan: Plan) -> Any:
         call = functools.partial(wrapped, *args, **kwargs)
         return drive(call, _check(plan, name_of(wrapped)), _raise_if_leaking)
 
-    return wrapt.FunctionWrapper(subject, wrapper)
+    return _Checked(subject, wrapper)
+
+
+class _Checked(FunctionWrapper):
+    """A decorated function, which is pickled and copied as functions are: by its name."""
+
+    def __reduce_ex__(self, _: SupportsIndex) -> str:
+        return self.__qualname__
+
+    def __copy__(self) -> _Checked:
+        return self
+
+    def __deepcopy__(self, _: object) -> _Checked:
+        return self
 
 
 def _is_test_case(cls: type) -> bool:

@@ -8,8 +8,10 @@ in test_single_pass.
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import inspect
+import pickle
 import unittest
 import warnings
 from array import array
@@ -196,6 +198,13 @@ def test_names_and_docs_are_kept(decorated, doc):
     assert doc == decorated.__doc__
     assert __name__ == decorated.__module__
     assert (inner.__name__, inner.__qualname__) == (decorated.__name__, decorated.__qualname__)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_decorated_functions_are_pickled_and_copied_as_functions_are(protocol):
+    """By name: a pool of processes can be given one."""
+    assert function is pickle.loads(pickle.dumps(function, protocol))
+    assert copy.copy(function) is copy.deepcopy(function) is function
 
 
 def test_signatures_are_kept():
