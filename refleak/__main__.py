@@ -313,7 +313,7 @@ def load(name: str, path: str) -> Any:
         missing = error.cause.name if isinstance(error.cause, ModuleNotFoundError) else None
         if missing is None or not f"{name}.".startswith(f"{missing}."):
             raise
-        hint = f"; write {name[:-3]}:{path}" if name.endswith(".py") else ""
+        hint = f"; write {name[:-3]}:{path.lstrip(':')}" if name.endswith(".py") else ""
         raise ValueError(f"cannot import {name!r}: {error.cause}{hint}") from error
 
 

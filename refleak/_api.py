@@ -393,6 +393,12 @@ class LeakCheck:
     # -- with leak_check(): ... -------------------------------------------------------------
 
     def __enter__(self) -> Self:
+        """Begin a block; raises RuntimeError within one that was begun with the same object."""
+        if self._inside:
+            raise RuntimeError(
+                f"the leak_check made at {self._place} was entered before and is not left yet; "
+                f"write leak_check() anew for each block"
+            )
         self._inside = True
         if not switched_off():
             from refleak._single_pass import SinglePass

@@ -32,17 +32,35 @@ class _Running:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._subject: str | None = None
+        self._entered = self._thread = 0
         self.begun = 0
         """How many checks were begun so far, nested ones included."""
 
-    def claim(self, subject: str) -> str | None:
-        """Become the one that is running; return the name of the other one if there is one."""
+    def claim(self, subject: str, entered: int = 0) -> str | None:
+        """Become the one that is running; return the name of the other one if there is one.
+
+        entered: the id of the frame that entered a block, which the caller keeps alive.
+        """
         with self._lock:
             self.begun += 1
             if self._subject is None:
                 self._subject = subject
+                self._entered, self._thread = entered, threading.get_ident()
                 return None
-            return self._subject
+            other = self._subject
+        if self._left_open():
+            text = f"{subject} is not judged: {other} was entered, and was not left so far"
+            _warn(text, RuntimeWarning)
+        return other
+
+    def _left_open(self) -> bool:
+        """Tell whether the code that entered the running check's block, in this thread, is over."""
+        if not self._entered or self._thread != threading.get_ident():
+            return False
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and id(frame) != self._entered:
+            frame = frame.f_back
+        return frame is None
 
     def release(self) -> None:
         with self._lock:
@@ -249,7 +267,7 @@ def raise_if_leaking(report: Report, plan: Plan) -> None:
         if report.leaking:
             raise LeakError(report)
     elif report.leaking:
-        _warn(f"known leak ({plan.known_leak}): {report}")
+        _warn(f"known leak ({plan.known_leak}): {report}", KnownLeakWarning)
     elif plan.strict and report.judged:
         raise AssertionError(
             f"{report.subject} was marked with known_leak={plan.known_leak!r}, but leaks no more: "
@@ -257,18 +275,18 @@ def raise_if_leaking(report: Report, plan: Plan) -> None:
         )
 
 
-def _warn(text: str) -> None:
+def _warn(text: str, category: type[Warning]) -> None:
     """Warn at the user's line, but never fail: ``-W error`` makes a known leak no failure."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and _is_inner(frame.f_code.co_filename):
         frame = frame.f_back
     place = (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("refleak", 1)
     try:
-        warnings.warn_explicit(text, KnownLeakWarning, *place)
-    except KnownLeakWarning:
+        warnings.warn_explicit(text, category, *place)
+    except category:
         with warnings.catch_warnings():
-            warnings.simplefilter("always", KnownLeakWarning)
-            warnings.warn_explicit(text, KnownLeakWarning, *place)
+            warnings.simplefilter("always", category)
+            warnings.warn_explicit(text, category, *place)
 
 
 def _is_inner(filename: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import gc
 import inspect
 import sys
@@ -76,7 +77,8 @@ class Enclosing:
     ``references`` counts those of variables; ``values`` are what variables hold, ``shared`` those
     of them that are in cells, ``instruments`` those of the machinery; ``namespaces`` are the dicts
     of a module's or class's variables, ``dicts`` those that frames keep for ``locals()`` up to
-    3.12; ``executed`` is what frames hold besides.
+    3.12; ``executed`` is what frames hold besides. ``returning`` tells whether a plain block is
+    left by ``return``: the value waits where nobody sees it.
     """
 
     def __init__(self, entered: FrameType, left: FrameType) -> None:
@@ -96,6 +98,7 @@ class Enclosing:
         self.resumed = any(map(_may_be_suspended, [*machinery, *around[:1]]))
         if not self.resumed:
             del around[1:]
+        self.returning = self.frame is left and _is_returning(left)
         self.instruments = values_of_variables(machinery)
         self.values = self.instruments | values_of_variables(around)
         self.shared = {key for frame in around for key in _in_cells(frame)}
@@ -106,6 +109,19 @@ class Enclosing:
 def _place(entered: FrameType, running: list[FrameType]) -> int | None:
     places = {id(frame): place for place, frame in enumerate(running)}
     return next((places[key] for key in map(id, outward(entered)) if key in places), None)
+
+
+def _is_returning(frame: FrameType) -> bool:
+    """Tell whether a frame that leaves a ``with`` does so to return a value.
+
+    What comes after the call of ``__exit__`` shows it: a return, or the value is put on top again.
+    """
+    following = map(dis.opname.__getitem__, frame.f_code.co_code[frame.f_lasti + 2 :: 2])
+    return next((name for name in following if name not in _POPS), "") in _RETURNS
+
+
+_POPS = {"CACHE", "NOP", "POP_BLOCK", "POP_TOP"}
+_RETURNS = {"RETURN_VALUE", "SWAP", "ROT_TWO"}
 
 
 def _may_be_suspended(frame: FrameType) -> bool:

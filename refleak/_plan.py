@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from types import GenericAlias
 from typing import Any
 
 from refleak import probes as _probes
@@ -119,8 +120,8 @@ def _flag(name: str, value: object) -> bool:
 def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, not {show(value)}")
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{name} must be a number from 0 up, not {value}")
+    if not 0 <= value <= sys.float_info.max:
+        raise ValueError(f"{name} must be a finite number from 0 up, not {show(value)}")
     return value
 
 
@@ -141,7 +142,8 @@ def _strict(value: object, known_leak: object) -> bool:
 
 
 def _types(value: object) -> tuple[type | str, ...]:
-    entries = [value] if isinstance(value, (str, type)) else value
+    single = isinstance(value, (str, bytes, type, GenericAlias, Mapping))
+    entries: object = [value] if single else value
     if not isinstance(entries, Iterable):
         raise TypeError(f"ignore must hold types or dotted type names, not {show(value)}")
     return tuple(_type(entry) for entry in entries)

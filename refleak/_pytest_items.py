@@ -233,7 +233,13 @@ class _QuietHooks:
 def quiet(repetition: Repetition, item: Any) -> Generator[None, None, None]:
     """Let nothing of the repetitions be reported, shown or left behind."""
     with contextlib.ExitStack() as stack:
-        for enter in (_quiet_hooks, _no_setup_show, _steady_hypothesis, _own_timeouts):
+        for enter in (
+            _quiet_hooks,
+            _no_setup_show,
+            _no_log_shown,
+            _steady_hypothesis,
+            _own_timeouts,
+        ):
             stack.enter_context(enter(repetition, item))
         yield
 
@@ -256,6 +262,25 @@ def _no_setup_show(_: Repetition, item: Any) -> Generator[None, None, None]:
         yield
     finally:
         item.config.option.setupshow = before
+
+
+@contextlib.contextmanager
+def _no_log_shown(_: Repetition, item: Any) -> Generator[None, None, None]:
+    """Keep log records out of ``--log-file`` and the live log; ``caplog`` gets them."""
+    plugin = item.config.pluginmanager.get_plugin("logging-plugin")
+    names = ("log_file_handler", "log_cli_handler")
+    handlers = [getattr(plugin, name) for name in names if hasattr(plugin, name)]
+    for handler in handlers:
+        handler.addFilter(_drop)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(_drop)
+
+
+def _drop(_: object) -> bool:
+    return False
 
 
 @contextlib.contextmanager
@@ -319,3 +344,7 @@ def _own_timeouts(repetition: Repetition, _: Any) -> Generator[None, None, None]
         yield
     finally:
         repetition.timeout.start()
+
+
+QUIET = (_quiet_hooks, _no_setup_show, _no_log_shown, _steady_hypothesis, _own_timeouts)
+"""What :func:`quiet` enters."""

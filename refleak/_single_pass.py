@@ -9,12 +9,15 @@ holds is left out, and what replaced an object of the same type.
 
 from __future__ import annotations
 
+import codecs
 import gc
+import io
 import sys
 import types
 import weakref
 from collections import Counter, deque
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
+from contextlib import suppress
 from functools import _lru_cache_wrapper
 from itertools import compress, pairwise, repeat
 from operator import is_not
@@ -42,6 +45,7 @@ from refleak._names import OWN_FOLDER, describe, is_a, is_namespace, is_own, mod
 from refleak._plan import Plan
 from refleak._readings import Series
 from refleak._report import Report
+from refleak._resources import FileDescriptors
 from refleak._settle import Frozen
 from refleak._survivors import tally
 from refleak._verdict import Finding, NotJudged, Resources, TypeChange
@@ -75,6 +79,9 @@ LOOKS_THE_SAME = (
     "native code: what it sets up in its first call looks the same in a single pass; "
     "`for _ in leak_check():` tells"
 )
+
+
+RETURNED = "the value that the block returns, which nothing else refers to yet"
 
 
 class Shape(NamedTuple):
@@ -172,7 +179,7 @@ class SinglePass:
         frames = outward(frame)
         self._callers = {id(each): back.f_code for each, back in pairwise(frames)}
         del frames
-        self._other = RUNNING.claim(self._subject)
+        self._other = RUNNING.claim(self._subject, id(frame))
         if self._other is not None:
             return
         usable, self._not_judged = available(self._plan.probes)
@@ -267,19 +274,27 @@ class SinglePass:
         outlived = _Outlived(
             self._before, instances, candidates, hidden, enclosing, self._plan.ignore
         )
+        changes = self._series.change(0, 1)
+        before = self._described.get((FileDescriptors.name, FileDescriptors.unit), {})
+        held = outlived.descriptors - before.keys()
+        if FileDescriptors.name in changes:
+            changes[FileDescriptors.name] -= len(held)
         grown = [
             Finding(probe.name, probe.unit, (delta,), float(delta), 1)
             for probe in self._probes
-            if (delta := self._series.change(0, 1)[probe.name]) > 0
+            if (delta := changes[probe.name]) > 0
         ]
-        return self._report(outlived=outlived, grown=grown, resources=self._resources(grown))
+        return self._report(outlived=outlived, grown=grown, resources=self._resources(grown, held))
 
-    def _resources(self, grown: Iterable[Finding]) -> tuple[Resources, ...]:
-        """Name the descriptors, threads and such that stayed."""
+    def _resources(self, grown: Iterable[Finding], held: set[int]) -> tuple[Resources, ...]:
+        """Name the descriptors, threads and such that stayed, but for those *held* by variables."""
         names = {finding.quantity for finding in grown}
         before = {key: texts for key, texts in self._described.items() if key[0] in names}
         probes = [probe for probe in self._probes if (probe.name, probe.unit) in before]
-        return new_resources(before, _described(probes))
+        after = _described(probes)
+        for key in held & after.get((FileDescriptors.name, FileDescriptors.unit), {}).keys():
+            del after[FileDescriptors.name, FileDescriptors.unit][key]
+        return new_resources(before, after)
 
     def _report(
         self,
@@ -365,6 +380,9 @@ class _Outlived:
         hidden.add(self._survivors)
         self._groups = self._grouped()
         self._native = self._unreferenced()
+        if enclosing.returning:
+            self._leave_out_what_is_returned()
+        self.descriptors = set(_descriptors(self._excused.values()))
         if self._native or self._bare:
             self.notes.append(LOOKS_THE_SAME)
         self._forget()
@@ -529,9 +547,21 @@ class _Outlived:
             and not _is_attributes(obj)
             and not _is_warning_filters(obj)
             and not _is_stream_text(obj)
+            and not _is_stream_decoder(obj)
             and not _is_stdlib_callback(obj)
             and not (self._called and (type(obj) in CALLING or _is_context_manager(type(obj))))
         ]
+
+    def _leave_out_what_is_returned(self) -> None:
+        """Leave out the last object that nothing but a single reference keeps alive.
+
+        Two are this object's own, in its list and dict of them.
+        """
+        held = [count - _census.OWN_REFERENCES - 1 for count in map(getrefcount, self._native)]
+        single = [place for place, count in enumerate(held) if count == 1]
+        if single:
+            name = type_name(type(self._native.pop(single[-1])))
+            self.notes.append(f"1 {name} is taken for {RETURNED}")
 
     def _unaccounted(self, incoming: Counter[int]) -> list[tuple[Any, int]]:
         """Return the old objects with references gained that no container accounts for."""
@@ -653,6 +683,16 @@ class _Outlived:
         )
 
 
+def _descriptors(objs: Iterable[Any]) -> Iterator[int]:
+    """Yield the descriptors that the open files and sockets among *objs* will close."""
+    sockets = getattr(sys.modules.get("_socket"), "socket", io.FileIO)
+    for obj in objs:
+        kind = next((each for each in (io.FileIO, sockets) if is_a(obj, each)), None)
+        with suppress(ValueError):  # it is closed
+            if kind is not None and (number := kind.fileno(obj)) >= 0:
+                yield number
+
+
 def _is_ours(obj: Any) -> bool:
     """Tell our own objects, methods and functions: what only they hold is none of the user's."""
     if type(obj) is types.FunctionType:
@@ -748,6 +788,11 @@ def _is_context_manager(kind: type) -> bool:
 def _is_stream_text(obj: Any) -> bool:
     """Tell the pieces of text in which 3.10 and 3.11 keep what was written to an io.StringIO."""
     return sys.version_info < (3, 12) and type(obj) is list and set(map(type, obj)) == {str}
+
+
+def _is_stream_decoder(obj: Any) -> bool:
+    """Tell what decodes a text file: up to 3.11 the file does not show that it refers to it."""
+    return sys.version_info < (3, 12) and is_a(obj, codecs.IncrementalDecoder)
 
 
 def _is_warning_filters(obj: Any) -> bool:

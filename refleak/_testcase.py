@@ -296,12 +296,14 @@ class RoundResult:
     def tell_failure(self, error: tuple[type[BaseException], BaseException, Any]) -> None:
         """Tell the real result of a failure where the first round reported success."""
         expected = any(name == "addUnexpectedSuccess" for name, _, _ in self._held)
-        self.tell_instead("addExpectedFailure" if expected else "addFailure", error)
+        if expected:
+            self.tell_instead("addUnexpectedSuccess", "addExpectedFailure", error)
+        else:
+            self.tell_instead("addSuccess", "addFailure", error)
 
-    def tell_instead(self, name: str, *args: Any) -> None:
-        """Tell the real result what the first round reported, and *name* instead of its success."""
-        successes = ("addSuccess", "addUnexpectedSuccess")
-        self._held = [entry for entry in self._held if entry[0] not in successes]
+    def tell_instead(self, success: str, name: str, *args: Any) -> None:
+        """Tell the real result what the first round reported, and *name* instead of *success*."""
+        self._held = [entry for entry in self._held if entry[0] != success]
         self.tell()
         getattr(self._result, name)(self._case, *args)
 

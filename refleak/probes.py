@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
@@ -311,7 +311,7 @@ def select(wanted: str | Probe | Iterable[str | Probe] | None = None) -> tuple[P
 def _entries(wanted: object) -> Iterable[Any]:
     if wanted is None:
         return ()
-    if isinstance(wanted, str) or not isinstance(wanted, Iterable):
+    if isinstance(wanted, (str, bytes, Mapping)) or not isinstance(wanted, Iterable):
         return (wanted,)
     return wanted
 

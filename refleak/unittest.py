@@ -357,7 +357,7 @@ def tell_leak(heard: RoundResult, check: Check) -> bool:
     """Report a leak as an outcome of its own."""
     if heard.over or check.report is None or not check.report.leaking:
         return False
-    heard.tell_instead("addLeak", check.report)
+    heard.tell_instead("addSuccess", "addLeak", check.report)
     return True
 
 
@@ -410,14 +410,15 @@ class RepeatedSuite:
     @property
     def over(self) -> bool:
         """Whether there is no point in another repetition."""
-        return self._stopped or (self.failed and self._number[0] >= self._count)
+        failed = self.failed and self._number[0] >= self._count
+        return self._stopped or failed or not self.ran
 
     def repeat(self) -> None:
         """Run the suite once; show its report unless it is repeated in doubt only."""
         self._number[0] += 1
         number = self._number[0]
         if number == self._count + 1 and not self.failed:
-            show(["Something grew; the suite is repeated further, to be sure."])
+            show(["The suite is repeated further, to be sure."])
         if number > self._count:
             self._run_silently()
             return
@@ -459,7 +460,7 @@ class RepeatedSuite:
         elif report is not None:
             show([shown(report, sys.stdout)])
         else:
-            show(["Not judged: the suite failed"])
+            show(["Not judged: the suite failed" if self.ran else "Not judged: no test ran"])
 
 
 def show(lines: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ in test_single_pass.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import functools
 import inspect
@@ -15,6 +16,7 @@ import pickle
 import unittest
 import warnings
 from array import array
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -628,6 +630,45 @@ FORMS = {
     "find_leaks": find_leaks,
     "leak_check": by_check_alone,
 }
+
+
+def test_a_check_is_not_entered_twice_at_once():
+    """The inner block would end the outer one, which would be running for ever."""
+    check = leak_check(**OPTIONS)
+    for _ in range(2):  # one after the other is fine
+        with pytest.raises(RuntimeError, match=r"test_api.py:\d+ was entered before"), check, check:
+            note()
+    assert find_leaks(note, **OPTIONS).judged
+    assert 0 < calls[0]
+
+
+def test_a_block_that_was_never_left_is_told_of():
+    """Whoever forgot to close an ExitStack learns why nothing is judged any more."""
+    stack = contextlib.ExitStack()
+
+    def enter():
+        stack.enter_context(leak_check(**OPTIONS))
+
+    enter()
+    try:
+        with pytest.warns(RuntimeWarning, match=r"note is not judged: the block at .* not left"):
+            assert not find_leaks(note, **OPTIONS).judged
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            threads = ThreadPoolExecutor(1)  # whose check the other one encloses, it cannot know
+            assert not threads.submit(find_leaks, note, **OPTIONS).result().judged
+            threads.shutdown()
+    finally:
+        stack.pop_all().__exit__(ValueError, ValueError(), None)
+    assert find_leaks(note, **OPTIONS).judged
+
+
+def test_a_block_within_another_is_not_warned_of():
+    """The outer one judges what the inner one does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with leak_check(**OPTIONS):
+            assert not find_leaks(note, **OPTIONS).judged
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -251,7 +251,7 @@ def test_bounds(subjects, capsys):
     run("subjects:leaking", "--max-rounds=14")
     assert "ended at the bound of 14 rounds" in " ".join(capsys.readouterr().out.split())
     assert 2 == run("subjects:leaking", "--max-seconds=-1")
-    assert "max_seconds must be a number from 0 up, not -1.0" in capsys.readouterr().err
+    assert "max_seconds must be a finite number from 0 up, not -1.0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import re
+import socket
 import sys
 import threading
 import types
@@ -267,6 +268,85 @@ def test_a_descriptor_left_open_is_found():
         descriptors.append(os.open(os.devnull, os.O_RDONLY))
     os.close(descriptors.pop())
     assert f"Leaked       file descriptor: {os.devnull}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "opened", [functools.partial(open, os.devnull), socket.socket], ids=["file", "socket"]
+)
+def test_a_descriptor_goes_with_the_file_that_a_variable_holds(opened):
+    """A file or socket in a variable of the function is no leak, and its descriptor is none."""
+    with leak_check() as check:
+        file = opened()
+    assert not check.report.findings
+    with pytest.raises(LeakError, match="leaked 1 file descriptor") as caught, leak_check():
+        other, number = opened(), os.open(os.devnull, os.O_RDONLY)
+    os.close(number)
+    file.close()
+    other.close()
+    assert 1 == str(caught.value).count("Leaked       file descriptor: ")
+
+
+def returned_list():
+    with leak_check() as check:
+        return [check]
+
+
+def returned_from_inner_blocks():
+    with contextlib.nullcontext(), leak_check() as check, contextlib.nullcontext():
+        return [check]
+
+
+def returned_from_a_loop():
+    for _ in range(2):
+        with leak_check() as check:
+            return [check]
+    return []
+
+
+def returned_in_try():
+    try:
+        with leak_check() as check:
+            return [check]
+    except ValueError:
+        return []
+
+
+@pytest.mark.parametrize(
+    "subject", [returned_list, returned_from_inner_blocks, returned_from_a_loop, returned_in_try]
+)
+def test_what_the_block_returns_is_no_leak(subject):
+    """Nothing refers to it yet, and it is nobody's but the caller's."""
+    (check,) = subject()
+    assert not check.report.findings
+    assert "1 list is taken for the value that the block returns" in "".join(check.report.notes)
+
+
+def test_returning_hides_no_leak():
+    """Of what nothing refers to, one object alone may be what is returned."""
+
+    def leaking():
+        with leak_check():
+            lost = [1]
+            increment(lost)
+            del lost
+            return [2]
+
+    def lost_itself():
+        with leak_check():
+            return incremented([3])
+
+    def ending():
+        with leak_check():
+            incremented([4])
+
+    for subject in (leaking, lost_itself, ending):
+        with pytest.raises(LeakError, match="leaked 1 object"):
+            subject()
+
+
+def incremented(obj):
+    increment(obj)
+    return obj
 
 
 def test_a_thread_left_running_is_found():
