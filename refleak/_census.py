@@ -71,28 +71,35 @@ class TypeCount(NamedTuple):
 
 
 def tracked() -> list[Any]:
-    """Return all tracked objects but modules.
+    """Return all tracked objects."""
+    return gc.get_objects()
 
-    Modules are left out since ``gc.get_referents`` of one can hang: on 3.12 the traverse of
-    ``_asyncio`` visits a free list of dead objects. Their dicts are tracked on their own.
+
+def _containers(objs: list[Any]) -> list[Any]:
+    """Return *objs* without modules, the ones to be asked for their referents.
+
+    ``gc.get_referents`` of a module can hang: on 3.12 the traverse of ``_asyncio`` visits a free
+    list of dead objects. Their dicts are tracked on their own.
     """
     module = types.ModuleType
-    return [obj for obj in gc.get_objects() if type(obj) is not module]
+    return [obj for obj in objs if type(obj) is not module]
 
 
 def drift() -> Drift:
     """Take the fingerprint of the heap, the cheapest full pass.
 
-    No untracked object need be told apart for it: each counts once per edge that leads to it.
+    No untracked object need be told apart for it: each counts once per edge that leads to it. A
+    tracked one counts once more, since C code may hold the only references to it.
     """
     objs = gc.get_objects()
     edges = references = 0
     get_referents, module = gc.get_referents, types.ModuleType
     clear_type_cache()  # before 3.12 it holds references to None, fewer with each look-up
     for start in range(0, len(objs), CHUNK):
-        # Modules are left out as in tracked(); here, since the chunk is in the cache afterwards.
-        chunk = [obj for obj in objs[start : start + CHUNK] if type(obj) is not module]
-        referents = get_referents(*chunk)
+        chunk = objs[start : start + CHUNK]
+        references += sum(map(getrefcount, chunk))
+        # As in _containers(), without the call.
+        referents = get_referents(*[obj for obj in chunk if type(obj) is not module])
         edges += len(referents)
         references += sum(map(getrefcount, referents))
     GARBAGE.note(len(objs))
@@ -123,7 +130,7 @@ class Walk:
             chunk = objs[: -CHUNK - 1 : -1]
             del objs[-CHUNK:]
             yield chunk
-            yield from self._leaves(chunk, shared)
+            yield from self._leaves(_containers(chunk), shared)
         objs = list(shared.values())
         further: dict[int, Any] = {}
         while objs:
