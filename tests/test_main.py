@@ -155,6 +155,7 @@ def test_the_report_is_printed(subjects, capsys):
         ([":clean"], "write package.module:function"),
         ([".subjects:clean"], "write package.module:function"),
         (["subjects.py:clean"], "write subjects:clean"),
+        (["subjects.py::clean"], "write subjects:clean"),
         (["no_such_module:clean"], "cannot import 'no_such_module'"),
         (["subjects:missing"], "has no attribute 'missing'"),
         (["subjects:kept"], "takes a function, not [] (list); write package.module:function"),

@@ -118,6 +118,21 @@ def test_counts_are_the_same(plain, repeated):
     assert plain.code == repeated.code == 1
 
 
+def test_a_log_file_holds_the_records_of_one_run(tmp_path):
+    """Neither the file nor the live log hears of the rounds; caplog does."""
+    test = """
+        import logging
+
+        def test_logs(caplog):
+            logging.getLogger("service").error("hello")
+            assert 1 == len(caplog.records)
+    """
+    run = Run(tmp_path, "-R", ":", "--log-file=log.txt", "-o", "log_cli=true", test_logs=test)
+    assert {"passed": 1} == run.counts
+    assert 1 == (tmp_path / "log.txt").read_text("utf-8").count("hello")
+    assert 1 == run.out.count("hello")
+
+
 def test_captured_output_is_shown_once(plain, repeated):
     """What one run of a test printed and logged is in the report, not that of all runs."""
     printed = [[line for line in run.lines if line == "x" * 1000] for run in (plain, repeated)]

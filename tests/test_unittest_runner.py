@@ -150,6 +150,30 @@ def test_a_failing_suite_is_a_failure_and_no_leak(suites):
     assert 3 == done.stderr.count("FAIL: test_fail")
 
 
+def test_a_suite_of_no_tests_is_not_repeated(suites):
+    """There is nothing to judge, and that is what is said."""
+    done = run(suites, "-N3", "-k", "nothing", "test_suite")
+    assert "Not judged: no test ran" in done.stdout
+    assert "repeated further" not in done.stdout
+    assert 0 < done.returncode != 3
+
+
+def test_an_unexpected_success_that_leaks_is_told_as_both(tmp_path):
+    """It fails without the check, so it does with it."""
+    source = """
+        import unittest
+        kept = []
+        class TestUnexpected(unittest.TestCase):
+            @unittest.expectedFailure
+            def test_it(self): kept.append([])
+    """
+    (tmp_path / "test_unexpected.py").write_text(textwrap.dedent(source), encoding="utf-8")
+    done = run(tmp_path, "-R:", "test_unexpected")
+    assert 1 == done.returncode
+    assert "unexpected successes=1" in done.stderr
+    assert "LEAKED: test_it" in done.stderr
+
+
 # --- -R: test by test --------------------------------------------------------------------------
 
 
