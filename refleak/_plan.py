@@ -150,7 +150,7 @@ def _types(value: object) -> tuple[type | str, ...]:
 
 
 def _type(entry: object) -> type | str:
-    if isinstance(entry, type) and type(entry) is not GenericAlias:  # which 3.10 takes for a type
+    if issubclass(type(entry), type) and isinstance(entry, type):  # 3.10 takes list[int] for one
         return entry
     if not isinstance(entry, str):
         raise TypeError(f"ignore must hold types or dotted type names, not {show(entry)}")
