@@ -344,7 +344,3 @@ def _own_timeouts(repetition: Repetition, _: Any) -> Generator[None, None, None]
         yield
     finally:
         repetition.timeout.start()
-
-
-QUIET = (_quiet_hooks, _no_setup_show, _no_log_shown, _steady_hypothesis, _own_timeouts)
-"""What :func:`quiet` enters."""

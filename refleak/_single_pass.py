@@ -81,6 +81,9 @@ LOOKS_THE_SAME = (
 )
 
 
+DESCRIPTORS = FileDescriptors.name, FileDescriptors.unit
+"""By what they are found among what probes describe."""
+
 RETURNED = "the value that the block returns, which nothing else refers to yet"
 
 
@@ -123,7 +126,7 @@ def shape(incoming: Counter[int], own: Hidden) -> Shape:
 
 
 def _tracked() -> list[Any]:
-    """Return what :func:`refleak._census.tracked` does, and nothing made to find it."""
+    """Return all tracked objects but modules, and nothing made to find them."""
     objs = gc.get_objects()
     return list(compress(objs, map(is_not, map(type, objs), repeat(types.ModuleType))))
 
@@ -275,8 +278,7 @@ class SinglePass:
             self._before, instances, candidates, hidden, enclosing, self._plan.ignore
         )
         changes = self._series.change(0, 1)
-        before = self._described.get((FileDescriptors.name, FileDescriptors.unit), {})
-        held = outlived.descriptors - before.keys()
+        held = outlived.descriptors - self._described.get(DESCRIPTORS, {}).keys()
         if FileDescriptors.name in changes:
             changes[FileDescriptors.name] -= len(held)
         grown = [
@@ -292,8 +294,8 @@ class SinglePass:
         before = {key: texts for key, texts in self._described.items() if key[0] in names}
         probes = [probe for probe in self._probes if (probe.name, probe.unit) in before]
         after = _described(probes)
-        for key in held & after.get((FileDescriptors.name, FileDescriptors.unit), {}).keys():
-            del after[FileDescriptors.name, FileDescriptors.unit][key]
+        for number in held & after.get(DESCRIPTORS, {}).keys():
+            del after[DESCRIPTORS][number]
         return new_resources(before, after)
 
     def _report(
