@@ -24,6 +24,8 @@ DIFFERS = (
     (r"(?m)\bin \d+\.\d+s$", "in ...s"),
     # unittest names the method within the parentheses too, from 3.11 on.
     (r"(?m)^(\w+: )?(test_\w+) \((\S+)\.\2\)", r"\1\2 (\3)"),
+    # 3.12.1 does not count the tests that it skips.
+    (r"(?m)^(Ran|LEAKED \(\d+ of) \d+ tests?\b", r"\1 # tests"),
 )
 """What differs between builds, versions and runs: patterns, and what stands for them."""
 
