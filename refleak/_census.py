@@ -111,18 +111,23 @@ class Walk:
 
     Most untracked objects have a single reference, so the walk meets them only once. Those that
     have several must be remembered to be told apart, which is what costs.
+
+    counting: leave out immortals that are not tracked, which are not followed either, and those
+    that have a single reference, which are merely counted: ``once``.
     """
 
-    def __init__(self, *, immortals: bool = True) -> None:
+    def __init__(self, *, counting: bool = False) -> None:
         self.edges = 0
         """References met so far that a container holds."""
-        self._end = sys.maxsize if immortals else IMMORTAL
+        self.once = 0
+        """Objects left out so far that have a single reference."""
+        self._counting = counting
+        self._end = IMMORTAL if counting else sys.maxsize
 
     def parts(self, objs: list[Any]) -> Iterator[Collection[Any]]:
         """Yield *objs* and the untracked objects reachable from them, in parts; empty the list.
 
-        Nothing but its part holds an object then, so that references can be counted. Without
-        immortals, those that are not tracked are left out and not followed.
+        Nothing but its part holds an object then, so that references can be counted.
         """
         shared: dict[int, Any] = {}
         objs.reverse()  # since a list is cheaply emptied at its end only
@@ -168,16 +173,19 @@ class Walk:
                 objs = list(compress(objs, map(is_once, counts)))
                 del several
             del counts  # before 3.12 it holds references to small numbers, which are counted too
-            yield objs
+            if self._counting:
+                self.once += len(objs)
+            else:
+                yield objs
 
 
 def census() -> Census:
     """Count references, edges and tracked objects exactly."""
     objs = tracked()
     count = len(objs)
-    walk = Walk(immortals=False)
+    walk = Walk(counting=True)
     references = sum(map(_references, walk.parts(objs)))
-    return Census(references, walk.edges, count)
+    return Census(references + walk.once, walk.edges, count)
 
 
 def reachable(objs: list[Any]) -> list[Any]:

@@ -7,7 +7,7 @@ import itertools
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import compress, repeat
+from itertools import compress, count, repeat
 from operator import is_, is_not, sub
 from sys import getrefcount
 from types import GeneratorType, ModuleType
@@ -193,7 +193,11 @@ _COMMON = Kinds(int, bool, float, type(None), type(Ellipsis))
 
 
 def _indexes(before: array[int], after: array[int], least: int) -> Iterator[int]:
-    return compress(range(len(before)), map(least.__le__, map(sub, after, before)))
+    """Yield where *after* is larger by *least*; parts that are equal are passed over at once."""
+    for start in range(0, len(before), _census.CHUNK):
+        old, new = before[start : start + _census.CHUNK], after[start : start + _census.CHUNK]
+        if old != new:
+            yield from compress(count(start), map(least.__le__, map(sub, new, old)))
 
 
 class Population(NamedTuple):
