@@ -18,7 +18,7 @@ from refleak._format import type_mro
 from refleak._plan import Plan, check_implementation, show
 from refleak._report import Report
 from refleak._rounds import Evidence, Progress, run_rounds
-from refleak._verdict import Findings, NotJudged, Resources, find, type_changes
+from refleak._verdict import Finding, Findings, NotJudged, Resources, find, type_changes
 from refleak.probes import Probe, described
 
 if TYPE_CHECKING:  # what only a leak needs is imported when there is one
@@ -226,7 +226,10 @@ def new_resources(
 
 
 def weigh(findings: Findings, diagnosis: Diagnosis | None) -> Findings:
-    """Take back what the holders show to be no leak: bounded containers, and ignored types."""
+    """Take back what the holders show to be no leak: bounded containers, and ignored types.
+
+    What malloc hands out is part of a leak of objects, unless it is more than they take.
+    """
     if diagnosis is None:
         return findings
     if diagnosis.only_ignored:
@@ -234,9 +237,36 @@ def weigh(findings: Findings, diagnosis: Diagnosis | None) -> Findings:
     elif diagnosis.only_bounded:
         reasons = list(map(str, diagnosis.filling))
     else:
-        return findings
+        leaking = findings.leaking
+        if _takes_more(leaking, diagnosis):
+            leaking = tuple(
+                replace(each, part_of=None) if each.quantity == "native heap" else each
+                for each in leaking
+            )
+        return replace(findings, leaking=leaking)
     leaking = tuple(each for each in findings.leaking if each.quantity not in HEAP)
     return replace(findings, leaking=leaking, notes=(*findings.notes, *reasons))
+
+
+TABLES = 128
+"""Bytes by which tables may grow for each reference that containers gain."""
+
+OVERHEAD = 32
+"""Bytes that an allocator may add to a block."""
+
+
+def _takes_more(leaking: Sequence[Finding], diagnosis: Diagnosis) -> bool:
+    """Tell whether malloc hands out far more per call than all that Python was seen to allocate."""
+    from refleak._origins import MAX_ORIGINS
+
+    found = {each.quantity: each for each in leaking}
+    if "native heap" not in found or found["native heap"].part_of == "threads":
+        return False
+    if not 0 < len(diagnosis.origins) < MAX_ORIGINS:  # else there may be more of them
+        return False
+    traced = sum(origin.size + OVERHEAD * origin.blocks for origin in diagnosis.origins)
+    gained = found["container references"].per_call if "container references" in found else 0
+    return found["native heap"].per_call > 2 * traced + TABLES * gained + OVERHEAD
 
 
 def available(probes: Sequence[Probe]) -> tuple[list[Probe], list[NotJudged]]:

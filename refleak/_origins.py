@@ -258,7 +258,7 @@ def function_at(path: str, number: int) -> str:
     Told by the indentation of the source, with the names of enclosing classes and functions;
     ``<module>`` outside functions.
     """
-    lines = linecache.getlines(path)
+    lines = _without_texts(linecache.getlines(path))
     if not 0 < number <= len(lines):
         return "<module>" if lines else "<unknown>"
     names: list[str] = []
@@ -279,6 +279,18 @@ def function_at(path: str, number: int) -> str:
     return ".".join(reversed(names)) if inside else "<module>"
 
 
+def _without_texts(lines: list[str]) -> list[str]:
+    """Return the lines of a source without its texts over several lines, which may begin anywhere.
+
+    What follows such a text in its last line is indented far, as part of the line it began in.
+    """
+    return _TEXTS.sub(_blank, "".join(lines)).split("\n")[: len(lines)]
+
+
+def _blank(text: re.Match[str]) -> str:
+    return '""' + text[0].count("\n") * ("\n" + 999 * " ") if text["quotes"] else text[0]
+
+
 def _indent(line: str) -> int:
     return len(line) - len(line.lstrip())
 
@@ -286,3 +298,10 @@ def _indent(line: str) -> int:
 _DEFINITION = re.compile(
     r"\s*(?:async\s+)?(?P<kind>def|class)\s+(?P<name>\w+)(?:.*:\s*(?P<body>[^\s#].*))?"
 )
+
+_TEXTS = re.compile(
+    r"""#[^\n]*|"(?!"")(?:\\.|[^"\\\n])*"|'(?!'')(?:\\.|[^'\\\n])*'"""
+    r"""|(?P<quotes>\"{3}|'{3})(?:\\.|[^\\])*?(?P=quotes)""",
+    re.DOTALL,
+)
+"""Comments and texts of one line, in which quotes mean nothing, and texts over several lines."""

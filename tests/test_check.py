@@ -6,6 +6,7 @@ Nesting, threads and exceptions through the public forms are tested in test_undi
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from refleak import Gauge, KnownLeakWarning, LeakError, assert_no_leaks, find_le
 from refleak._check import RUNNING, Check, available, new_resources, weigh
 from refleak._diagnosis import Diagnosis
 from refleak._holders import Filling
+from refleak._origins import Line, Origin
 from refleak._plan import make_plan
 from refleak._verdict import Finding, Findings, Resources
 
@@ -236,6 +238,24 @@ def test_other_diagnoses_take_nothing_back():
     """Without a diagnosis, or with one of other growth too, the findings stay."""
     findings = leaking("references")
     assert findings == weigh(findings, None) == weigh(findings, Diagnosis(8, 4))
+
+
+@pytest.mark.parametrize(
+    ("size", "gained", "part_of"),
+    [(5_000, 0, None), (5_000, 40, "memory blocks"), (160, 0, "memory blocks")],
+)
+def test_what_malloc_hands_out_besides(size, gained, part_of):
+    """It is no part of a leak of objects where it is far more than they, or tables, take."""
+    findings = leaking("memory blocks", "native heap", "container references")
+    blocks, native, references = findings.leaking
+    native = replace(native, per_call=size, part_of="memory blocks")
+    findings = replace(findings, leaking=(blocks, native, replace(references, per_call=gained)))
+    origin = Origin((Line("tap.py", 4, "drip", ""),), (), 1, 48)
+    found = weigh(findings, Diagnosis(8, 4, origins=(origin,)))
+    assert [None, part_of, None] == [each.part_of for each in found.leaking]
+    threads = replace(native, part_of="threads")
+    found = weigh(replace(findings, leaking=(threads,)), Diagnosis(8, 4, origins=(origin,)))
+    assert (threads,) == found.leaking
 
 
 class Entry:

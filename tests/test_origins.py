@@ -73,6 +73,19 @@ def test_memory_that_no_object_of_the_heap_leads_to():
     assert 1 == diagnosis.origins[0].blocks
 
 
+def test_memory_that_free_lists_serve():
+    """Small tuples come from free lists: what lay there before is no reason to find no origin."""
+    import ctypes
+
+    def subject():
+        pair = (drops, subject)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(pair))
+
+    (origin,) = diagnosis_of(subject).origins
+    assert _line_of("pair = (drops, " + "subject)") == origin.lines[0].number
+    assert 1 == origin.blocks
+
+
 def test_one_block_that_grows():
     """A text that is replaced by a longer one each call is told by its bytes."""
     kept = {"text": b""}
@@ -204,6 +217,27 @@ def test_the_function_of_a_line(tmp_path):
         "<module>",
     ] == functions
     assert "<unknown>" == function_at(str(tmp_path / "missing.py"), 3)
+
+
+def test_functions_around_texts(tmp_path):
+    """A text over several lines may begin in any column; quotes in comments mean nothing."""
+    source = tmp_path / "letters.py"
+    lines = [
+        "def write(to):  # it's theirs",
+        "    '''A letter.",
+        "",
+        "class Text: written here",
+        "    '''",
+        "\x0c",
+        '    text = f"""\\"',
+        "Dear {to.title(",
+        "            )}, it is 5'",
+        '""".format(to)',
+        "    return [text]",
+    ]
+    source.write_text("\n".join(lines))
+    functions = [function_at(str(source), number) for number in (1, 7, 8, 9, 10, 11)]
+    assert ["<module>", "write", "write", "write", "write", "write"] == functions
 
 
 def test_texts():
