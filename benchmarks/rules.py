@@ -5,7 +5,7 @@
 Levels that swing (buffers emptied every so many calls, backlogs that fill and drain) and caches
 that fill are judged alone and with a leak: of one thing in every call, of one in every fourth, of
 six in every second. No code is run and nothing is read: it shows what the rules and the windows can
-tell, in half a minute. *unseen*: the swing shows in no memory blocks, so that windows do not end at
+tell, in a minute. *unseen*: the swing shows in no memory blocks, so that windows do not end at
 low points. *cheap*: how many rounds take as long as a reading, which decides how fast windows grow.
 """
 
@@ -62,6 +62,32 @@ def caches(least: int, most: int) -> Iterator[list[int]]:
             yield [size] * room + [0] * (LENGTH - room)
 
 
+def random_keys(least: int, most: int) -> Iterator[list[int]]:
+    """Yield the deltas of caches whose keys are asked for at random, so that they fill ever slower.
+
+    The last ones asked for are still missing after some thousand calls.
+    """
+    for keys in range(least, most, 50):
+        for size in (1, 3, 60):
+            known: set[int] = set()
+            deltas = []
+            for _ in range(LENGTH):
+                before = len(known)
+                known.add(random.randrange(keys))
+                deltas.append(size * (len(known) - before))
+            yield deltas
+
+
+def several_caches() -> Iterator[list[int]]:
+    """Yield the deltas of four caches of several sizes that fill at once."""
+    for _ in range(60):
+        rooms = [random.randrange(5, 900) for _ in range(4)]
+        yield [
+            sum(size * (number < room) for size, room in zip((1, 2, 1, 5), rooms, strict=True))
+            for number in range(LENGTH)
+        ]
+
+
 SERIES = {
     "buffers emptied every 5 to 300 calls": (lambda: buffers(5, 300), LowPoints),
     "the same, unseen": (lambda: buffers(5, 300), Unseen),
@@ -70,6 +96,9 @@ SERIES = {
     "backlogs of 5 to 100 calls": (backlogs, LowPoints),
     "caches of 10 to 1,000 entries": (lambda: caches(10, 1000), LowPoints),
     "caches of 1,000 to 1,500 entries": (lambda: caches(1000, 1500), LowPoints),
+    "caches of 50 to 400 keys at random": (lambda: random_keys(50, 400), LowPoints),
+    "caches of 400 to 1,000 keys at random": (lambda: random_keys(400, 1000), LowPoints),
+    "four caches of up to 900 entries": (several_caches, LowPoints),
 }
 
 

@@ -234,6 +234,7 @@ def judge(
             comparable
             and steady(recent, rule, level=level)
             and not _ebbed(windows, recent, rule)
+            and not (level and not rule.exact and _ebbing(windows, recent))
             and all(_grew(window, rule, run, noise) for window in recent)
             and _lasted(windows, deltas, recent, rule)
         ):
@@ -306,6 +307,18 @@ def _ebbed(windows: Sequence[Window], recent: Sequence[Window], rule: Rule) -> b
     after = windows[_comparable(windows) :]
     expected = recent[-1].rate * sum(window.rounds for window in after) * rule.steady
     return sum(window.growth for window in after) + MAX_NOISE * rule.least < expected
+
+
+def _ebbing(windows: Sequence[Window], recent: Sequence[Window]) -> bool:
+    """Tell whether growth becomes slower by and by, as where keys are asked for at random.
+
+    A cache that is full slows it down once, and in the window after the one in which that was;
+    what leaks beside several caches is left at one rate in the last windows.
+    """
+    end = list(windows).index(recent[-1]) + 1
+    long = [window for window in windows[:end] if window.rounds >= LONG]
+    falls = [after.rate < CERTAIN * before.rate for before, after in pairwise(long)]
+    return sum(falls) > 2 and any(falls[-2:])
 
 
 def _lasted(

@@ -396,6 +396,16 @@ def test_a_release_in_a_short_window_is_no_evidence():
     assert 1 == settled_at([Window(4, 4), Window(4 * 2 * MAX_NOISE, -1)], COUNT, run=4)
 
 
+def test_growth_that_slows_down_by_and_by():
+    """Keys asked for at random fill a cache ever more slowly; what leaks beside it does not."""
+    ebbing = [Window(4, 10), Window(128, 233), Window(630, 800), Window(416, 250), Window(452, 150)]
+    count = RULES["count"]
+    slower = [*ebbing, Window(201, 50), Window(161, 45)]
+    assert Verdict.SUSPICIOUS is judge(slower, count, run=4, exhausted=True)
+    level = [*ebbing, Window(201, 64), Window(161, 52)]
+    assert Verdict.LEAKING is judge(level, count, run=4, exhausted=True)
+
+
 def test_a_last_window_cut_off_can_still_show_that_growth_ebbs():
     """Blocks of a hypothesis test on 3.10: what was cut off grew too little for a leak."""
     before = [Window(4, 41), Window(11, 152), Window(23, 118), Window(47, 186)]
