@@ -39,7 +39,10 @@ WEAK_PATIENCE = 6
 """Further steps in search of a root that lasts, once one is found that does not."""
 
 MAX_WIDTH = 200
-"""Most objects followed at once."""
+"""Most objects followed at once, apart from modules."""
+
+MAX_ALIKE = 100
+"""Most of one type followed at once: what thousands of children refer to has a holder besides."""
 
 MAX_PATH = 300
 """Longest chain shown, in characters."""
@@ -269,9 +272,15 @@ class Search:
         """Add to *nodes* what refers to those at *frontier*; return their indexes."""
         by_id = {id(nodes[index]): index for index in frontier}
         above: list[int] = []
-        for each in self.referrers([nodes[index] for index in frontier])[:MAX_WIDTH]:
+        alike: dict[type, int] = {}
+        for each in self.referrers([nodes[index] for index in frontier]):
             if id(each) in seen or avoid(each):
                 continue
+            if id(each) not in self._modules:
+                kind = type(each)
+                alike[kind] = alike.get(kind, 0) + 1
+                if alike[kind] > MAX_ALIKE or len(above) >= MAX_WIDTH:
+                    continue
             linked = references_from(each, by_id)
             if linked:
                 seen.add(id(each))

@@ -331,6 +331,35 @@ def test_a_chain_of_ten_thousand():
     drops.clear()  # the destructor of a long chain takes care of itself
 
 
+class Tree(dict):
+    """Keeps one trunk."""
+
+
+class Trunk:
+    """What all leaves refer to."""
+
+    def __init__(self):
+        self.leaves = []
+
+    def on_leaf(self):
+        """Be called by a leaf."""
+
+
+tree = Tree()
+
+
+@pytest.mark.parametrize("leaf", [lambda trunk: [trunk.on_leaf], lambda trunk: {"trunk": trunk}])
+def test_a_holder_besides_thousands_of_children(leaf):
+    """Old children that refer to their parent do not hide what else does."""
+    trunk = Trunk()
+    trunk.leaves[:] = [leaf(trunk) for _ in range(3_000)]
+    bark = {"trunk": trunk}  # younger than the leaves, and so told after them
+    tree["oak"] = bark
+    (holder,) = held(lambda: trunk.leaves.append(leaf(trunk)))
+    tree.clear()
+    assert holder.startswith(f'module {NAME} -> tree["oak"]["trunk"].leaves (list, ')
+
+
 def test_two_holders():
     """Objects that two containers gain are one group with two holders."""
     kept = {}
