@@ -100,6 +100,9 @@ RULES = {
 ALIKE = 1.25
 """Windows are as good as equally long up to this ratio."""
 
+STRAYS = 2
+"""Things by which a window's growth may be too small where no fall was seen: one at either end."""
+
 MAX_NOISE = 8
 """Noise beyond so many of a rule's least things is not allowed for."""
 
@@ -274,7 +277,8 @@ def _slowed(windows: Sequence[Window], rate: float) -> bool:
 
 def _grew(window: Window, rule: Rule, run: int, noise: float) -> bool:
     """Tell whether a window grew by more than noise, and not merely once or twice."""
-    if rule.every and window.growth + noise < window.rounds // run * rule.least:
+    strays = max(noise, STRAYS * rule.least)
+    if rule.every and window.growth + strays < window.rounds // run * rule.least:
         return False
     return window.growth > noise and (
         2 * window.growth >= min(window.rounds / run, MAX_NOISE) * rule.least

@@ -396,6 +396,14 @@ def test_a_release_in_a_short_window_is_no_evidence():
     assert 1 == settled_at([Window(4, 4), Window(4 * 2 * MAX_NOISE, -1)], COUNT, run=4)
 
 
+def test_a_block_that_strays_hides_no_leak():
+    """What leaks in every 4th call is found though a window shows one or two blocks less."""
+    windows = [Window(4, 1), Window(8, 2), Window(128, 32), Window(683, 169), Window(547, 135)]
+    assert Verdict.LEAKING is judge(windows, RULES["blocks"], run=4, exhausted=True)
+    rarer = [*windows[:3], Window(683, 150), Window(547, 120)]
+    assert Verdict.SUSPICIOUS is judge(rarer, RULES["blocks"], run=4, exhausted=True)
+
+
 def test_growth_that_slows_down_by_and_by():
     """Keys asked for at random fill a cache ever more slowly; what leaks beside it does not."""
     ebbing = [Window(4, 10), Window(128, 233), Window(630, 800), Window(416, 250), Window(452, 150)]
