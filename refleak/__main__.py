@@ -152,7 +152,8 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="TYPE",
-        help="a type, such as package.module.Class, whose growth is no leak",
+        help="a type, such as package.module.Class, whose growth is no leak, or a pattern of "
+        "names, such as 'package.*'",
     )
     parser.add_argument(
         "--tolerance",

@@ -153,6 +153,7 @@ class Check:
                 max_seconds=max(MAX_SECONDS, 2 * MOST_PERIODS * self.plan.run * seconds),
                 own=(self, self.plan),
                 ignored=self._ignored,
+                only_counts={each.quantity for each in held} & HEAP == {"references"},
             )
         )
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from types import CellType, FunctionType, ModuleType
 from typing import Any
 
-from refleak._format import at_most, plural, quantity
-from refleak._names import is_a, is_namespace, is_own, kind_name, module_of, step
+from refleak._format import at_most, module_of, plural, quantity
+from refleak._names import is_a, is_namespace, is_own, kind_name, step
 
 MAX_CYCLES = 5
 """Different cycles drawn; more are only counted."""

@@ -117,6 +117,7 @@ def diagnose(
     max_seconds: float = MAX_SECONDS,
     own: Iterable[object] = (),
     ignored: Callable[[type], bool] = _nothing_ignored,
+    only_counts: bool = False,
 ) -> Generator[None, None, Diagnosis]:
     """Find out what leaks; each ``yield`` asks for one more call of the code under test.
 
@@ -126,12 +127,14 @@ def diagnose(
     max_seconds: time limit, for the calls and the search together.
     own: objects that are not to be shown as holders or survivors: the caller's.
     ignored: tells the types whose growth is no leak.
+    only_counts: reference counts alone leak. Then what containers gain is known to stop, and is not
+        told beside objects with references that no container accounts for.
 
     Survivors are objects that the baseline does not have, told by numbers from state that each
     call replaces: what leaks gets more from batch to batch. The state of the collector and of
     tracemalloc is as before when the generator ends or is closed.
     """
-    search = _Diagnosis(settle, max_seconds, own, ignored)
+    search = _Diagnosis(settle, max_seconds, own, ignored, only_counts=only_counts)
     try:
         return (yield from search.run(rounds, max(period, 1)))
     finally:
@@ -191,7 +194,16 @@ class _Traced(NamedTuple):
 class _Diagnosis:
     """The state of one diagnosis: what must be put back, and what must be let go."""
 
-    __slots__ = ("_baseline", "_budget", "_calls", "_hidden", "_ignored", "_settle", "_tracing")
+    __slots__ = (
+        "_baseline",
+        "_budget",
+        "_calls",
+        "_hidden",
+        "_ignored",
+        "_only_counts",
+        "_settle",
+        "_tracing",
+    )
 
     def __init__(
         self,
@@ -199,9 +211,12 @@ class _Diagnosis:
         seconds: float,
         own: Iterable[object],
         ignored: Callable[[type], bool],
+        *,
+        only_counts: bool,
     ) -> None:
         self._settle = settle
         self._ignored = ignored
+        self._only_counts = only_counts
         self._hidden = Hidden(own)
         self._budget = _Budget(seconds)
         self._baseline: Baseline | None = None
@@ -291,9 +306,13 @@ class _Diagnosis:
             least=traced.calls.least_late,
             ignored=self._ignored,
         )
-        traced.groups.search(new, traced.grown, populations, traced.origins)
-        if new_threads >= traced.calls.least_late:
+        threads_stay = new_threads >= traced.calls.least_late
+        if threads_stay:
             unaccounted = []  # the frames of the threads that stay hold these
+        if self._only_counts and unaccounted:
+            return self._told(traced.groups, unaccounted, (), traced.number, left_out)
+        traced.groups.search(new, traced.grown, populations, traced.origins)
+        if threads_stay:
             traced.groups.natives.clear()
         return self._told(traced.groups, unaccounted, traced.origins, traced.number, left_out)
 

@@ -35,20 +35,24 @@ def type_name(cls: type) -> str:
 
     The getters of ``type`` itself are called: ``cls.__module__`` could be a metaclass's property.
     """
-    module, name = _text(_MODULE, cls), _text(_QUALNAME, cls)
-    if not name:
+    module, name = module_of(cls), _QUALNAME.__get__(cls)
+    if type(name) is not str or not name:
         return "<unnamed type>"
-    if module is None or module == "builtins":
+    if module in ("", "builtins"):
         return shorten(name)
     return shorten(f"{module}.{name}")
 
 
-def _text(getter: Any, cls: type) -> str | None:
+def module_of(cls: type) -> str:
+    """Return the name of the module a class says it is from; empty where it says none."""
     try:
-        value = getter.__get__(cls)
-    except AttributeError:  # a type whose __module__ was deleted raises AttributeError
-        return None
-    return value if type(value) is str else None
+        name = _MODULE.__get__(cls)
+    except AttributeError:  # it was deleted
+        return ""
+    if type(name) is str:
+        return name
+    # A type of C code whose instances have a __module__, such as Cython's metaclass, says it in C.
+    return type.__repr__(cls).removeprefix("<class '").rpartition(".")[0]
 
 
 def plural(number: float, unit: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import _lru_cache_wrapper, partial
 from typing import Any, NamedTuple
 
-from refleak._format import plural, quantity, shorten, type_name
+from refleak._format import module_of, plural, quantity, shorten, type_name
 from refleak._names import (
     OWN_FOLDER,
     base_name,
@@ -25,7 +25,6 @@ from refleak._names import (
     is_own,
     local_name,
     local_variable,
-    module_of,
     references_from,
     step,
     suspended_kind,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import _lru_cache_wrapper
 from typing import Any
 
-from refleak._format import shorten, type_name
+from refleak._format import module_of, shorten, type_name
 
 MAX_TEXT = 40
 """Longest string or bytes shown as a dict key or as a leaked value, in characters."""
@@ -26,7 +26,6 @@ MAX_BITS = 64
 
 _MRO: Any = vars(type)["__mro__"]
 _DICT: Any = vars(type)["__dict__"]
-_MODULE: Any = vars(type)["__module__"]
 _QUALNAME: Any = vars(type)["__qualname__"]
 _OWN_MODULE = __name__.partition(".")[0]
 
@@ -76,15 +75,6 @@ def base_name(cls: type) -> str:
     """Name *cls* without its module."""
     name = _QUALNAME.__get__(cls)
     return shorten(name) if type(name) is str and name else "<unnamed type>"
-
-
-def module_of(cls: type) -> str:
-    """Return the name of the module a class says it is from; empty where it says no text."""
-    try:
-        name = _MODULE.__get__(cls)
-    except AttributeError:
-        return ""
-    return name if type(name) is str else ""
 
 
 def is_own(obj: Any) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import GenericAlias
 from typing import Any
 
 from refleak import probes as _probes
+from refleak._format import type_name
 from refleak.probes import Probe
 
 MAX_ROUNDS = 2000
@@ -38,7 +39,7 @@ class Plan:
     stab: int
     run: int
     probes: tuple[Probe, ...]
-    ignore: tuple[type | str, ...] = ()
+    ignore: tuple[type, ...] = ()
     tolerance: Mapping[str, float] = field(default_factory=dict)
     diagnose: bool = True
     freeze: bool = True
@@ -69,7 +70,8 @@ def make_plan(
     run: measured rounds; as many. A leak that happens once in every ``run`` calls is found.
     probes: quantities to judge beside the default ones: names from :mod:`refleak.probes`
         (``"cycles"``; ``"-file descriptors"`` leaves one out) or :class:`refleak.Probe` objects.
-    ignore: types, or their dotted names, whose growth is no leak.
+    ignore: types, their dotted names, or patterns of names (``"package.*"``) as reports show them,
+        whose growth is no leak.
     tolerance: growth per call that is allowed, by the name of the quantity.
     diagnose: False skips the search for origin and holders, and its rounds.
     freeze: False does without ``gc.freeze()``, for code that works with the collector itself.
@@ -141,24 +143,31 @@ def _strict(value: object, known_leak: object) -> bool:
     return bool(value)
 
 
-def _types(value: object) -> tuple[type | str, ...]:
+def _types(value: object) -> tuple[type, ...]:
     single = isinstance(value, (str, bytes, type, GenericAlias, Mapping))
     entries: object = [value] if single else value
     if not isinstance(entries, Iterable):
         raise TypeError(f"ignore must hold types or dotted type names, not {show(value)}")
-    return tuple(_type(entry) for entry in entries)
+    return tuple(kind for entry in entries for kind in _kinds(entry))
 
 
-def _type(entry: object) -> type | str:
+def _kinds(entry: object) -> Sequence[type]:
     if issubclass(type(entry), type) and isinstance(entry, type):  # 3.10 takes list[int] for one
-        return entry
+        return [entry]
     if not isinstance(entry, str):
         raise TypeError(f"ignore must hold types or dotted type names, not {show(entry)}")
-    return _resolve(entry)
+    kind = None if "*" in entry else _importable(entry)
+    kinds = _loaded(entry) if kind is None else [kind]
+    if not kinds:  # a typo would be silent
+        raise ValueError(
+            f"ignore: no type named {entry!r}; give a type, a name such as 'package.module.Class', "
+            f"or a pattern such as 'package.*' for types that are loaded"
+        )
+    return kinds
 
 
-def _resolve(name: str) -> type:
-    """Find the type that a dotted name means; it must be importable, so that typos are noticed."""
+def _importable(name: str) -> type | None:
+    """Find the type that a dotted name means, its module imported."""
     import importlib
 
     module, _, attribute = name.rpartition(".")
@@ -167,20 +176,29 @@ def _resolve(name: str) -> type:
     while found is None:
         try:
             found = importlib.import_module(module or "builtins")
-        except Exception as error:  # a module that is imported may raise anything
+        except Exception:  # noqa: BLE001  # a module that is imported may raise anything
             module, _, attribute = module.rpartition(".")
             if not module:
-                raise ValueError(_unknown_type(name)) from error
+                return None
             path.insert(0, attribute)
     for attribute in path:
         found = vars(found).get(attribute) if hasattr(found, "__dict__") else None
-    if isinstance(found, type):
-        return found
-    raise ValueError(_unknown_type(name))
+    return found if isinstance(found, type) else None
 
 
-def _unknown_type(name: str) -> str:
-    return f"ignore: no type named {name!r}; give a type or a name such as 'package.module.Class'"
+def _loaded(pattern: str) -> list[type]:
+    """Find the types there are whose names, as reports show them, are *pattern* or fit it."""
+    from fnmatch import fnmatchcase
+
+    found: dict[int, type] = {}  # by identity: a metaclass may define == and hash
+    to_do: list[type] = [object]
+    while to_do:
+        kind = to_do.pop()
+        if id(kind) not in found:
+            found[id(kind)] = kind
+            to_do += type.__subclasses__(kind)
+    plain = pattern.replace("[", "[[]")
+    return [kind for kind in found.values() if fnmatchcase(type_name(kind), plain)]
 
 
 def _tolerances(value: object, probes: tuple[Probe, ...]) -> Mapping[str, float]:

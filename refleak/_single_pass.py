@@ -38,10 +38,10 @@ from refleak._enclosing import (
     references_from_variables,
     variables_seen,
 )
-from refleak._format import type_mro, type_name
+from refleak._format import module_of, type_mro, type_name
 from refleak._groups import Gained, Survivors
 from refleak._holders import Hidden, Holder, Path, Search, Unaccounted, items
-from refleak._names import OWN_FOLDER, describe, is_a, is_namespace, is_own, module_of
+from refleak._names import OWN_FOLDER, describe, is_a, is_namespace, is_own
 from refleak._plan import Plan
 from refleak._readings import Series
 from refleak._report import Report

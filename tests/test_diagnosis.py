@@ -131,6 +131,25 @@ def test_growth_inside_an_object_of_an_ignored_type():
     assert diagnosis_of(lambda: old.history.append({}), ignored=_ignored).only_ignored
 
 
+def test_what_containers_gain_for_a_while_is_not_told_where_counts_alone_leak():
+    """A cache that was full long ago is no holder; without a lost reference all is told."""
+    cursors = []
+
+    def subject():
+        cursors.append({})
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(Tolerated))
+
+    told = diagnosis_of(subject, only_counts=True)
+    assert () == told.survivors == told.origins
+    assert ["class test_diagnosis.Tolerated"] == [each.description for each in told.unaccounted]
+    assert 0 == told.more
+    assert diagnosis_of(
+        subject, only_counts=True, ignored=lambda kind: kind is Tolerated
+    ).only_ignored
+    assert diagnosis_of(subject).survivors
+    assert diagnosis_of(lambda: cursors.append({}), only_counts=True).survivors
+
+
 def test_an_unfrozen_and_a_frozen_heap_give_the_same():
     """A freeze that the user made stays, and the leak is found all the same."""
     expected = held(lambda: drops.append({}))

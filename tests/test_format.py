@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import ctypes
 
 import pytest
 
@@ -11,6 +12,7 @@ from refleak._format import (
     at_most,
     columns,
     listing,
+    module_of,
     plural,
     pluralize,
     quantity,
@@ -170,3 +172,28 @@ def test_a_metaclass_cannot_break_a_name():
 def test_a_type_without_a_module_has_a_name():
     """A module that is no text is left out."""
     assert "Odd" == type_name(type("Odd", (), {"__module__": 3}))
+
+
+class _Slot(ctypes.Structure):
+    _fields_ = (("slot", ctypes.c_int), ("function", ctypes.c_void_p))
+
+
+class _Spec(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("size", ctypes.c_int),
+        ("item_size", ctypes.c_int),
+        ("flags", ctypes.c_uint),
+        ("slots", ctypes.POINTER(_Slot)),
+    )
+
+
+def test_a_type_of_c_code_has_the_module_that_c_code_says():
+    """Cython's metaclass defines __module__ for its instances, and so has none of its own."""
+    from_spec = ctypes.pythonapi.PyType_FromSpec
+    from_spec.restype, from_spec.argtypes = ctypes.py_object, [ctypes.POINTER(_Spec)]
+    spec = _Spec(b"there.Odd", 0, 0, 0, (_Slot * 1)())
+    made = from_spec(spec)
+    made.__module__ = property(lambda self: "elsewhere")
+    assert "there.Odd" == type_name(made)
+    assert "there" == module_of(made)

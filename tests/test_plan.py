@@ -10,6 +10,7 @@ import pytest
 
 import refleak
 from refleak import assert_no_leaks, find_leaks, leak_check
+from refleak._format import type_name
 from refleak._plan import MAX_ROUNDS, Plan, check_implementation, make_plan
 
 FORMS = {
@@ -64,6 +65,7 @@ WRONG = [
     ({"ignore": "collections.OrderedDic"}, ValueError, ["ignore", "'collections.OrderedDic'"]),
     ({"ignore": "collections.namedtuple"}, ValueError, ["ignore", "'collections.namedtuple'"]),
     ({"ignore": ""}, ValueError, ["ignore", "''"]),
+    ({"ignore": "no.such.*"}, ValueError, ["ignore", "'no.such.*'", "pattern"]),
     ({"ignore": ".x"}, ValueError, ["ignore", "'.x'"]),
     ({"ignore": "..x.y"}, ValueError, ["ignore", "'..x.y'"]),
     ({"ignore": "raises_on_import.Type"}, ValueError, ["ignore", "'raises_on_import.Type'"]),
@@ -153,6 +155,34 @@ def test_ignored_types_are_types_or_names(expected, ignore):
 def test_names_of_nested_types_are_found():
     """A class within a class is named as its qualified name says."""
     assert Outer.Inner is make_plan(ignore=f"{__name__}.Outer.Inner").ignore[0]
+
+
+@pytest.mark.parametrize("pattern", ["test_plan.Out*", "*_plan.*.Inner", "test_plan.Outer.Inn*"])
+def test_patterns_find_types_that_are_loaded(pattern):
+    """What a pattern fits is what reports call a type."""
+    assert Outer.Inner in make_plan(ignore=pattern).ignore
+
+
+def test_names_as_reports_show_them_are_found():
+    """A class made in a function cannot be imported; brackets in a name are no pattern."""
+
+    class Local:
+        pass
+
+    made = type("Local[int]", (), {"__module__": "nowhere"})
+    hostile = Unhashable("Odd", (), {"__module__": "nowhere"})
+    assert (Local,) == make_plan(ignore=type_name(Local)).ignore
+    assert (made,) == make_plan(ignore="nowhere.Local[int]").ignore
+    assert [True] == [each is hostile for each in make_plan(ignore="nowhere.O*").ignore]
+
+
+class Unhashable(type):
+    """A metaclass whose instances cannot be compared."""
+
+    def __eq__(cls, other):
+        raise RuntimeError
+
+    __hash__ = None
 
 
 class Outer:
