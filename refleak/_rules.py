@@ -236,8 +236,8 @@ def judge(
         if (
             comparable
             and steady(recent, rule, level=level)
-            and not _ebbed(windows, recent, rule)
-            and not (level and not rule.exact and _ebbing(windows, recent))
+            and not _less_at_the_end(windows, recent, rule)
+            and not (level and not rule.exact and _fills_at_random(windows, recent))
             and all(_grew(window, rule, run, noise) for window in recent)
             and _lasted(windows, deltas, recent, rule)
         ):
@@ -301,7 +301,7 @@ def _comparable(windows: Sequence[Window]) -> int:
     return low or max((number for number, window in numbered if window.even), default=0)
 
 
-def _ebbed(windows: Sequence[Window], recent: Sequence[Window], rule: Rule) -> bool:
+def _less_at_the_end(windows: Sequence[Window], recent: Sequence[Window], rule: Rule) -> bool:
     """Tell whether last windows that are no decisive ones show less growth than a leak would.
 
     They began where an even one ended, low, so that in the end there is at least what leaked.
@@ -313,7 +313,7 @@ def _ebbed(windows: Sequence[Window], recent: Sequence[Window], rule: Rule) -> b
     return sum(window.growth for window in after) + MAX_NOISE * rule.least < expected
 
 
-def _ebbing(windows: Sequence[Window], recent: Sequence[Window]) -> bool:
+def _fills_at_random(windows: Sequence[Window], recent: Sequence[Window]) -> bool:
     """Tell whether growth becomes slower by and by, as where keys are asked for at random.
 
     A cache that is full slows it down once, and in the window after the one in which that was;
