@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+from refleak._format import type_dict
 from refleak._settle import settle
 
 
@@ -90,13 +91,13 @@ def _clear_typing() -> None:
 def _clear_abc() -> None:
     """Clear the caches of isinstance() and issubclass() of every abstract base class."""
     _abc: Any = importlib.import_module("_abc")  # built in; no type stubs describe it
-    for cls in _classes():
-        if issubclass(type(cls), ABCMeta) and "_abc_impl" in vars(cls):
+    for cls in all_classes():
+        if issubclass(type(cls), ABCMeta) and "_abc_impl" in type_dict(cls):
             _abc._reset_caches(cls)
 
 
-def _classes() -> list[type]:
-    """Return all classes."""
+def all_classes() -> list[type]:
+    """Return all classes there are."""
     seen = {id(object)}
     found: list[type] = [object]
     for cls in found:  # it grows meanwhile

@@ -216,10 +216,13 @@ def by_type(objs: list[Any]) -> dict[str, TypeCount]:
     """
     objs = reachable(objs)
     # All counts first: naming types looks attributes up, which puts references into the type cache.
-    kinds = Counter(zip(map(type, objs), array("q", map(getrefcount, objs)), strict=True))
+    references_to = array("q", map(getrefcount, objs))
+    # By the ids of types, since a metaclass may define == and hash.
+    kinds = dict(zip(map(id, map(type, objs)), map(type, objs), strict=True))
+    alike = Counter(zip(map(id, map(type, objs)), references_to, strict=True))
     counts: dict[str, list[int]] = {}
-    for (cls, references), instances in kinds.items():
-        entry = counts.setdefault(type_name(cls), [0, 0])
+    for (kind, references), instances in alike.items():
+        entry = counts.setdefault(type_name(kinds[kind]), [0, 0])
         entry[0] += instances
         if references < IMMORTAL:
             entry[1] += instances * (references - OWN_REFERENCES)

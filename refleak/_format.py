@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 MAX_NAME = 80
 """Longest type name, attribute or key shown, in characters."""
 
 _MRO: Any = vars(type)["__mro__"]
+_DICT: Any = vars(type)["__dict__"]
 _MODULE: Any = vars(type)["__module__"]
 _QUALNAME: Any = vars(type)["__qualname__"]
 
@@ -28,6 +29,12 @@ def type_mro(cls: type) -> tuple[type, ...]:
     """Return the classes *cls* derives from, without running a metaclass's code."""
     mro: tuple[type, ...] = _MRO.__get__(cls)
     return mro
+
+
+def type_dict(cls: type) -> Mapping[str, Any]:
+    """Return the attributes that *cls* itself defines, without running a metaclass's code."""
+    attributes: Mapping[str, Any] = _DICT.__get__(cls)
+    return attributes
 
 
 def type_name(cls: type) -> str:

@@ -501,7 +501,7 @@ def _holder(grown: Grown, path: Path, calls: int) -> Holder:
     before = max(0, size - round((grown.after - grown.before) / each))
     root = path.root or "native code or a running frame"
     kind = type_name(type(obj))
-    if _lru_cache_wrapper in path.through and not path.text:
+    if any(each is _lru_cache_wrapper for each in path.through) and not path.text:
         kind = "unlimited"
     return Holder(root, path.text, kind, before, size, calls, limit and limit[1])
 

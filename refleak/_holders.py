@@ -271,12 +271,12 @@ class Search:
         """Add to *nodes* what refers to those at *frontier*; return their indexes."""
         by_id = {id(nodes[index]): index for index in frontier}
         above: list[int] = []
-        alike: dict[type, int] = {}
+        alike: dict[int, int] = {}  # by the id of the type
         for each in self.referrers([nodes[index] for index in frontier]):
             if id(each) in seen or avoid(each):
                 continue
             if id(each) not in self._modules:
-                kind = type(each)
+                kind = id(type(each))
                 alike[kind] = alike.get(kind, 0) + 1
                 if alike[kind] > MAX_ALIKE or len(above) >= MAX_WIDTH:
                     continue

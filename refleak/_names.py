@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import _lru_cache_wrapper
 from typing import Any
 
-from refleak._format import module_of, shorten, type_name
+from refleak._format import module_of, shorten, type_dict, type_mro, type_name
 
 MAX_TEXT = 40
 """Longest string or bytes shown as a dict key or as a leaked value, in characters."""
@@ -24,8 +24,6 @@ MAX_KEY_PARTS = 3
 MAX_BITS = 64
 """Bits of the largest integer shown in full; the digits of larger ones could take minutes."""
 
-_MRO: Any = vars(type)["__mro__"]
-_DICT: Any = vars(type)["__dict__"]
 _QUALNAME: Any = vars(type)["__qualname__"]
 _OWN_MODULE = __name__.partition(".")[0]
 
@@ -327,9 +325,9 @@ def is_namespace(parent: Any, child: Any) -> bool:
 
 def attribute_name(parent: Any, child: object) -> str | None:
     """Find the name under which *parent* refers to *child*: a slot, a C member, an attribute."""
-    classes = _MRO.__get__(type(parent))
+    classes = type_mro(type(parent))
     for cls in classes:
-        for name, entry in _DICT.__get__(cls).items():
+        for name, entry in type_dict(cls).items():
             if type(entry) is types.MemberDescriptorType and type(name) is str:
                 try:
                     if entry.__get__(parent, cls) is child:
@@ -345,14 +343,14 @@ def attribute_name(parent: Any, child: object) -> str | None:
 def _likely_names(classes: tuple[type, ...]) -> Iterator[str]:
     """Yield the names that the methods of *classes* use: their attributes are among them."""
     for cls in classes:
-        for entry in list(_DICT.__get__(cls).values()):
+        for entry in list(type_dict(cls).values()):
             if type(entry) is types.FunctionType:
                 yield from entry.__code__.co_names
 
 
 def _is_defined(obj: object, name: str) -> bool:
     """Tell whether a class of *obj* defines *name*: reading it could run a descriptor's code."""
-    return any(name in _DICT.__get__(cls) for cls in _MRO.__get__(type(obj)))
+    return any(name in type_dict(cls) for cls in type_mro(type(obj)))
 
 
 def _name_in_dict(parent: Any, child: object) -> str | None:
@@ -361,8 +359,8 @@ def _name_in_dict(parent: Any, child: object) -> str | None:
     Only for the few objects that the report shows, once a leak is certain: the dict costs some
     100 bytes and takes nothing from the object.
     """
-    for cls in _MRO.__get__(type(parent)):
-        entry = _DICT.__get__(cls).get("__dict__")
+    for cls in type_mro(type(parent)):
+        entry = type_dict(cls).get("__dict__")
         if entry is not None:
             if type(entry) is not types.GetSetDescriptorType:
                 return None

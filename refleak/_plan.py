@@ -10,6 +10,7 @@ from types import GenericAlias
 from typing import Any
 
 from refleak import probes as _probes
+from refleak._caches import all_classes
 from refleak._format import type_name
 from refleak.probes import Probe
 
@@ -190,15 +191,8 @@ def _loaded(pattern: str) -> list[type]:
     """Find the types there are whose names, as reports show them, are *pattern* or fit it."""
     from fnmatch import fnmatchcase
 
-    found: dict[int, type] = {}  # by identity: a metaclass may define == and hash
-    to_do: list[type] = [object]
-    while to_do:
-        kind = to_do.pop()
-        if id(kind) not in found:
-            found[id(kind)] = kind
-            to_do += type.__subclasses__(kind)
     plain = pattern.replace("[", "[[]")
-    return [kind for kind in found.values() if fnmatchcase(type_name(kind), plain)]
+    return [kind for kind in all_classes() if fnmatchcase(type_name(kind), plain)]
 
 
 def _tolerances(value: object, probes: tuple[Probe, ...]) -> Mapping[str, float]:

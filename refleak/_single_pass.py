@@ -38,10 +38,10 @@ from refleak._enclosing import (
     references_from_variables,
     variables_seen,
 )
-from refleak._format import module_of, type_mro, type_name
+from refleak._format import module_of, type_dict, type_mro, type_name
 from refleak._groups import Gained, Survivors
 from refleak._holders import Hidden, Holder, Path, Search, Unaccounted, items
-from refleak._names import OWN_FOLDER, describe, is_a, is_namespace, is_own
+from refleak._names import OWN_FOLDER, Kinds, base_name, describe, is_a, is_namespace, is_own
 from refleak._plan import Plan
 from refleak._readings import Series
 from refleak._report import Report
@@ -61,7 +61,7 @@ UNTRUSTED = (type, types.ModuleType, types.CodeType, types.FrameType, types.Cell
 """Objects whose bare references are not judged: the interpreter holds such to them by itself."""
 
 
-CALLING = (tuple, dict, types.MethodType, types.BuiltinMethodType)
+CALLING = Kinds(tuple, dict, types.MethodType, types.BuiltinMethodType)
 """What a call needs. After an ``await`` or ``yield`` in the block, a caller of it has begun anew,
 and holds such objects where nobody sees them: an event loop ``Context.run`` and its arguments."""
 
@@ -74,6 +74,10 @@ FIRST_USE = {
 }
 """What C code of the interpreter and the standard library makes at its first use and keeps where
 nobody sees it: types by name, each with what it is."""
+
+_FIXED = Kinds(tuple, frozenset)
+_LISTS = Kinds(list, deque)
+_CACHES = Kinds(_lru_cache_wrapper, dict)
 
 LOOKS_THE_SAME = (
     "native code: what it sets up in its first call looks the same in a single pass; "
@@ -437,7 +441,7 @@ class _Outlived:
             new = [each for each in gc.get_referents(own_dict) if id(each) in self._new]
             before = None
         growth = 0
-        if before is not None and type(obj) not in (tuple, frozenset):
+        if before is not None and type(obj) not in _FIXED:
             growth = len(referents) - before
         return new or (_last(obj, referents, growth) if growth > 0 else []), new
 
@@ -448,12 +452,12 @@ class _Outlived:
             for obj in self._old
             if type(obj) is _lru_cache_wrapper
             for part in (obj, *gc.get_referents(obj))
-            if type(part) in (_lru_cache_wrapper, dict)
+            if type(part) in _CACHES
         }
         abstract = {
             id(part)
             for obj in self._old
-            if type(obj).__name__ == "_abc_data"
+            if base_name(type(obj)) == "_abc_data"
             for part in gc.get_referents(obj)
         }
         instruments = {
@@ -713,7 +717,7 @@ def _attributes(obj: Any) -> list[Any]:
     """
     found = [each for each in gc.get_referents(obj) if _is_dict_of(obj, each)]
     if _is_stdlib_type(obj):
-        found += [each for each in gc.get_referents(obj, *found) if type(each) in (list, deque)]
+        found += [each for each in gc.get_referents(obj, *found) if type(each) in _LISTS]
     return found
 
 
@@ -736,12 +740,13 @@ def _is_dict_of(obj: Any, referent: Any) -> bool:
         return False
     if is_namespace(obj, referent):
         return True
-    alone = len(gc.get_referents(obj)) <= _CLASS_AND_DICT and kind.__dictoffset__ != 0
-    names = {name for base in type_mro(kind) for name in vars(base)}
+    alone = len(gc.get_referents(obj)) <= _CLASS_AND_DICT and _DICT_OFFSET.__get__(kind) != 0
+    names = {name for base in type_mro(kind) for name in type_dict(base)}
     return alone and names.issuperset(referent)  # nothing, or what a cached_property keeps
 
 
 _CLASS_AND_DICT = 2
+_DICT_OFFSET: Any = vars(type)["__dictoffset__"]
 
 
 def _is_attributes(obj: Any) -> bool:
@@ -784,12 +789,15 @@ def _is_stdlib_callback(obj: Any) -> bool:
 
 def _is_context_manager(kind: type) -> bool:
     """Tell what a frame holds while it is in a ``with``."""
-    return any(name in vars(base) for base in type_mro(kind) for name in ("__exit__", "__aexit__"))
+    methods = ("__exit__", "__aexit__")
+    return any(name in type_dict(base) for base in type_mro(kind) for name in methods)
 
 
 def _is_stream_text(obj: Any) -> bool:
     """Tell the pieces of text in which 3.10 and 3.11 keep what was written to an io.StringIO."""
-    return sys.version_info < (3, 12) and type(obj) is list and set(map(type, obj)) == {str}
+    if sys.version_info >= (3, 12) or type(obj) is not list:
+        return False
+    return bool(obj) and all(type(each) is str for each in obj)
 
 
 def _is_stream_decoder(obj: Any) -> bool:
@@ -817,10 +825,10 @@ def _warning_registry(module: Any) -> Any:
 def _runs(obj: Any) -> bool:
     """Tell what a running frame holds by right: frames, tracebacks, generators, coroutines."""
     kind = type(obj)
-    return kind in _RUNNING or (kind.__module__ == "builtins" and kind.__name__ in _AWAITING)
+    return kind in _RUNNING or (module_of(kind) == "builtins" and base_name(kind) in _AWAITING)
 
 
-_RUNNING = (
+_RUNNING = Kinds(
     types.FrameType,
     types.TracebackType,
     types.GeneratorType,

@@ -200,7 +200,7 @@ def _takes_method_name(cls: type) -> bool:
 
 
 def _copy(value: Any) -> Any:
-    if type(value) in (list, dict, set):
+    if any(type(value) is each for each in (list, dict, set)):
         return value.copy()
     doctest = sys.modules.get("doctest")
     if doctest is not None and type(value) is doctest.DocTest:

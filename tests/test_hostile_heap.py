@@ -11,6 +11,8 @@ from unittest import mock
 import pytest
 from diagnosing import diagnosis_of
 
+from refleak import LeakError, find_leaks, leak_check
+
 calls: collections.Counter[str] = collections.Counter()
 kept: list[object] = []
 keyed: dict[object, object] = {}
@@ -53,7 +55,7 @@ class Meta(type):
     """A metaclass whose every method counts."""
 
     __eq__ = _counted("Meta.__eq__")
-    __hash__ = type.__hash__
+    __hash__ = _counted("Meta.__hash__")
     __repr__ = _counted("Meta.__repr__")
     __getattribute__ = _counted("Meta.__getattribute__")
     __module__ = property(_counted("Meta.__module__"))
@@ -138,9 +140,14 @@ def _fresh():
     gc.collect()
 
 
+def _whole_check(subject):
+    return find_leaks(subject, max_rounds=60).diagnosis
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_no_method_of_the_user_is_called(name):
-    """The diagnosis finds the leak and runs nothing of the objects it meets."""
+@pytest.mark.parametrize("diagnosed", [diagnosis_of, _whole_check])
+def test_no_method_of_the_user_is_called(name, diagnosed):
+    """Check and diagnosis find the leak and run nothing of the objects they meet."""
     subject = _leaks()[name]
     subject()
     before = sum(calls.values())
@@ -151,10 +158,29 @@ def test_no_method_of_the_user_is_called(name):
         subject()
         made.append(sum(calls.values()) - at)
 
-    diagnosis = diagnosis_of(counted)
+    diagnosis = diagnosed(counted)
     found = collections.Counter(calls)
     assert diagnosis.survivors
     assert before + sum(made) == sum(found.values()), found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_method_of_the_user_is_called_by_a_single_pass(name):
+    """Neither by what looks once at the objects that a block leaves behind."""
+    subject = _leaks()[name]
+    subject()
+    levels = []
+
+    def once():
+        with leak_check():
+            levels.append(sum(calls.values()))
+            subject()
+            levels.append(sum(calls.values()))
+
+    first = sum(calls.values())
+    with pytest.raises(LeakError):
+        once()
+    assert [first, sum(calls.values())] == levels, calls
 
 
 def test_a_key_of_a_hundred_megabytes():
