@@ -10,7 +10,6 @@ import importlib
 import inspect
 import os
 import sys
-import time
 import traceback
 import warnings
 from array import array
@@ -28,6 +27,7 @@ from refleak._api import is_async, name_of
 from refleak._check import Check
 from refleak._errors import KnownLeakWarning, LeakError
 from refleak._files import add_file_options, tell_others, write_file, written_path
+from refleak._originals import Clock
 from refleak._plan import MAX_ROUNDS, Plan, make_plan
 from refleak._report import Report
 from refleak._results import result_of
@@ -222,7 +222,7 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             strict=options.strict,
         )
         subject = find(options.target)
-        began = time.monotonic()
+        began = Clock.monotonic()
         with code_of_the_user():
             report = judge(subject, plan)
     except (TypeError, ValueError) as error:
@@ -231,7 +231,7 @@ def run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         show_traceback(error.cause)
         print(f"not judged: {options.target} raised {type(error.cause).__name__}", file=sys.stderr)
         return USAGE
-    seconds = time.monotonic() - began
+    seconds = Clock.monotonic() - began
     module = options.target.partition(":")[0]
     told = tell(report, options.json)
     if not tell_others([result_of(report, seconds=seconds, module=module)], options) or not told:
@@ -357,12 +357,12 @@ class ProgressLine:
     """Room for it on a terminal."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
+        self._began = Clock.monotonic()
         self._shown = array("d", [0.0])  # a float attribute would be allocated anew in each round
 
     def __call__(self, number: int, phase: str, quantity: str, until: float) -> None:
         """Show the round that is about to run, if the last change of the line is old enough."""
-        now = time.monotonic()
+        now = Clock.monotonic()
         if now - self._shown[0] < self.SECONDS:
             return
         self._shown[0] = now

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from refleak._caches import rest
 from refleak._errors import KnownLeakWarning, LeakError
 from refleak._format import type_mro
+from refleak._originals import Clock
 from refleak._plan import Plan, check_implementation, show
 from refleak._report import Report
 from refleak._rounds import Evidence, Progress, run_rounds
@@ -102,9 +102,9 @@ class Check:
 
     def _pipeline(self) -> Generator[None, None, None]:
         probes, not_judged = available(self.plan.probes)
-        began = time.monotonic()
+        began = Clock.monotonic()
         evidence = yield from run_rounds(self.plan, probes, self._progress)
-        seconds = (time.monotonic() - began) / evidence.rounds
+        seconds = (Clock.monotonic() - began) / evidence.rounds
         findings = find(self.plan, probes, evidence, not_judged)
         before = self._described(probes, findings)
         diagnosis = yield from self._diagnosis(findings, seconds)

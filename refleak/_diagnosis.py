@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import itertools
 import sys
-import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from refleak._format import listing
 from refleak._groups import MAX_GROUPS, Calls, Groups, Survivors, gained_items
 from refleak._holders import Filling, Hidden, Search, Unaccounted
 from refleak._native import Suspects
+from refleak._originals import Clock
 from refleak._origins import Line, Origin
 from refleak._platform import system
 from refleak._survivors import MAX_NEWCOMERS, Baseline, Grown, Population, population
@@ -151,20 +151,20 @@ class _Budget:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._start = time.thread_time()
+        self._start = Clock.thread_time()
         self._waited = 0.0
         self.stopped = False
 
     def wait(self) -> Generator[None, None, None]:
         """Ask for one call."""
-        began, worked, waits = time.monotonic(), time.thread_time(), system.voluntary_waits()
+        began, worked, waits = Clock.monotonic(), Clock.thread_time(), system.voluntary_waits()
         yield
         if waits is None or waits != system.voluntary_waits():  # else others had the processor
-            self._waited += max(0.0, time.monotonic() - began - (time.thread_time() - worked))
+            self._waited += max(0.0, Clock.monotonic() - began - (Clock.thread_time() - worked))
 
     def late(self, share: float = 1.0) -> bool:
         """Tell whether a share of the time is over, and remember when all of it is."""
-        late = time.thread_time() - self._start + self._waited > self.seconds * share
+        late = Clock.thread_time() - self._start + self._waited > self.seconds * share
         self.stopped = self.stopped or (late and share == 1.0)
         return late
 

@@ -15,6 +15,7 @@ from functools import cache
 
 from refleak._format import listing, plural, shorten, size
 from refleak._names import OWN_FOLDER
+from refleak._originals import Files
 
 FRAMES = 25
 """Frames kept for each allocation while tracing."""
@@ -248,7 +249,10 @@ def _source(path: str, number: int) -> str:
 
 def shown_path(path: str) -> str:
     """Return *path* as seen from the working directory where it lies below that."""
-    folder = os.getcwd() + os.sep
+    try:
+        folder = Files.getcwd() + os.sep
+    except OSError:  # it was removed
+        return path
     return path.removeprefix(folder)
 
 

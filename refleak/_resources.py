@@ -23,12 +23,12 @@ from __future__ import annotations
 import math
 import os
 import sys
-import time
 from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 from refleak._format import shorten, type_name
+from refleak._originals import Clock
 from refleak._platform import system
 
 
@@ -107,9 +107,9 @@ class Threads:
 
 def _wait_for_end(last: float, count: int, patience: float) -> int:
     """Wait up to *patience* seconds for no more than *last* threads; return how many there are."""
-    end = time.monotonic() + patience
-    while count > last and time.monotonic() < end:
-        time.sleep(_POLL)
+    end = Clock.monotonic() + patience
+    while count > last and Clock.monotonic() < end:
+        Clock.sleep(_POLL)
         count = system.count_threads()
     return count
 

@@ -11,7 +11,6 @@ preallocated arrays (:mod:`refleak._readings`), and value objects are made after
 from __future__ import annotations
 
 import sys
-import time
 from array import array
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ from refleak import _census
 from refleak._caches import rest
 from refleak._census import TypeCount
 from refleak._format import plural
+from refleak._originals import Clock
 from refleak._plan import Plan
 from refleak._platform import system
 from refleak._readings import Series, Windows, column
@@ -153,14 +153,14 @@ def run_rounds(
 ) -> Generator[None, None, Evidence]:
     """Run warm-up and measured rounds, and further ones as long as doubt remains."""
     first = _FirstRounds(plan, probes, progress)
-    started = time.monotonic()
+    started = Clock.monotonic()
     try:
         yield from first.rounds()
         if not first.suspicious():
             return first.evidence()
         seconds = longest = plan.max_seconds
         if seconds is None or longest is None:
-            seconds = max(EXTRA_SECONDS, EXTRA_FACTOR * (time.monotonic() - started))
+            seconds = max(EXTRA_SECONDS, EXTRA_FACTOR * (Clock.monotonic() - started))
             longest = max(OVERTIME_SECONDS, seconds)
         bounds = _Bounds(plan.max_rounds, seconds, longest, *first.spent())
         further = _FurtherRounds(plan, probes, progress, bounds, first.frozen)
@@ -264,8 +264,8 @@ class _FirstRounds(_Rounds):
     def _after_look(self, phase: str) -> str:
         """Return what the next rounds are for, "" for no more of them."""
         if phase == "measured":
-            self._measured_at[0] = time.monotonic()
-        self._looked_for[0] = time.monotonic() - self._measured_at[0]
+            self._measured_at[0] = Clock.monotonic()
+        self._looked_for[0] = Clock.monotonic() - self._measured_at[0]
         seconds = self._plan.max_seconds
         late = seconds is not None and self._looked_for[0] >= seconds
         done = self._light.last == self._looks * self._plan.run
@@ -335,7 +335,7 @@ class _FurtherRounds(_Rounds):
         length = column(1)
         while self._advance(length):
             if self._idle[0]:
-                time.sleep(min(self._seconds[0], IDLE_SECONDS))
+                Clock.sleep(min(self._seconds[0], IDLE_SECONDS))
             else:
                 yield from self._batch(length)
             self._frozen.thaw()
@@ -358,7 +358,7 @@ class _FurtherRounds(_Rounds):
         if number == run:
             self._count_types(1)
             length[0] = run
-        took = time.monotonic() - self._read_at[0]
+        took = Clock.monotonic() - self._read_at[0]
         self._read_at[0] += took
         if self._idle[0]:
             self._windows.add_idle(took * length[0] / self._window_took[0])
@@ -387,15 +387,15 @@ class _FurtherRounds(_Rounds):
         wanted, most = length[0], self._bounds.rounds_left()
         length[0] = 0
         self._low_points.resume(sys.getallocatedblocks())
-        began = time.monotonic()
+        began = Clock.monotonic()
         self._until[0] = began + self._bounds.seconds_left()
         while self._low_points.more(length[0], wanted, most):
             yield from self._once("further")
             length[0] += 1
             self._low_points.note(sys.getallocatedblocks())
-            if time.monotonic() > self._until[0] and length[0] >= self._plan.run:
+            if Clock.monotonic() > self._until[0] and length[0] >= self._plan.run:
                 break
-        self._seconds[0] = time.monotonic() - began
+        self._seconds[0] = Clock.monotonic() - began
 
     def _next_window(self) -> int:
         """Return how many rounds follow, 0 when a bound is reached."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Generator, Iterator
 from importlib.util import find_spec
 from types import CodeType, FunctionType
@@ -15,6 +14,7 @@ from refleak._api import find_leaks
 from refleak._check import Check, raise_if_leaking
 from refleak._errors import LeakError
 from refleak._files import FORMATS, check_path
+from refleak._originals import Clock
 from refleak._plan import Plan, check_implementation, make_plan, switched_off
 from refleak._pytest_files import WRITTEN, SessionFiles, attach, attach_seconds, found_in
 from refleak._pytest_items import Repetition, Stop, Subject, came_through, quiet
@@ -322,12 +322,12 @@ class LeaksPlugin:
         item, plan = subject.item, self._plan
         assert plan is not None
         check = Check(plan, item.nodeid, self._sign)
-        began = time.monotonic()
+        began = Clock.monotonic()
         stop = self._repeat(subject, check)
         if stop is not None:
             return self._stopped(item, call, report, stop)
         assert check.report is not None
-        seconds = time.monotonic() - began
+        seconds = Clock.monotonic() - began
         if asserted(item) is not None:
             report = self._failed(item, call, report, _raised(item, check.report, plan))
             if check.report.leaking:  # a known leak fails nothing
@@ -537,7 +537,7 @@ class ProgressSign:
 
     def begin(self) -> None:
         """Find out where to write: now, since asking fills caches (pytest's character widths)."""
-        self._next = time.monotonic() + self.FIRST
+        self._next = Clock.monotonic() + self.FIRST
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         writer = getattr(reporter, "_tw", None)
         self._terminal = None
@@ -548,7 +548,7 @@ class ProgressSign:
 
     def __call__(self, number: int, phase: str, quantity: str, until: float) -> None:
         """Show the round's number, what it is for and the seconds left; it fits in ROOM."""
-        now = time.monotonic()
+        now = Clock.monotonic()
         if self._terminal is None or now < self._next:
             return
         self._next = now + self.THEN

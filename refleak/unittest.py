@@ -8,7 +8,6 @@ import argparse
 import functools
 import re
 import sys
-import time
 import unittest
 import unittest.loader
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from refleak._census import TypeCount, census, packed_by_type, tracked, unpacked
 from refleak._check import Check
 from refleak._errors import LeakError
 from refleak._files import FORMATS, add_file_options, tell_others
+from refleak._originals import Clock
 from refleak._plan import MOST_ROUNDS, make_plan, switched_off
 from refleak._readings import column
 from refleak._report import Report
@@ -237,11 +237,11 @@ class LeakResult(unittest.TextTestResult):
         super().__init__(*args, **kwargs)
         self.leaked: list[tuple[unittest.TestCase, Report]] = []
         self.results: list[Result] = []
-        self._began = time.monotonic()
+        self._began = Clock.monotonic()
 
     def startTest(self, test: unittest.TestCase) -> None:
         """Note when *test* began."""
-        self._began = time.monotonic()
+        self._began = Clock.monotonic()
         super().startTest(test)
 
     def addSuccess(self, test: unittest.TestCase) -> None:
@@ -284,7 +284,7 @@ class LeakResult(unittest.TextTestResult):
     def _note(
         self, test: unittest.TestCase, status: str, text: str = "", report: Report | None = None
     ) -> None:
-        seconds = time.monotonic() - self._began
+        seconds = Clock.monotonic() - self._began
         file = file_of(type(test).__module__)
         self.results.append(Result(test.id(), status, seconds, report, text, file))
 
@@ -370,9 +370,9 @@ def check_suite(program: Program, count: int) -> int:
     The first repetition is timed, the second is the last of the warm-up, the others are measured.
     """
     suite = RepeatedSuite(program, count)
-    began = time.monotonic()
+    began = Clock.monotonic()
     suite.repeat()
-    seconds = time.monotonic() - began
+    seconds = Clock.monotonic() - began
     plan = make_plan(
         stab=1,
         run=max(1, count - 2),

@@ -15,6 +15,7 @@ ORDER = (
     "_errors",
     "_data",
     "_format",
+    "_originals",
     "_platform",
     "_settle",
     "_caches",

@@ -12,7 +12,15 @@ from diagnosing import diagnosis_of
 
 from refleak import _origins
 from refleak._diagnosis import diagnose
-from refleak._origins import Line, Origin, function_at, growth, split, subject_frames
+from refleak._origins import (
+    Line,
+    Origin,
+    function_at,
+    growth,
+    shown_path,
+    split,
+    subject_frames,
+)
 from refleak._settle import settle
 
 drops: list[object] = []
@@ -129,6 +137,15 @@ def test_tracemalloc_is_stopped_when_the_generator_is_closed():
     steps.close()
     assert traced[-1]
     assert not tracemalloc.is_tracing()
+
+
+def test_a_working_directory_that_was_removed(tmp_path, monkeypatch):
+    """Without a place to see them from, paths are told as they are."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert __file__ == shown_path(__file__)
 
 
 def test_tracing_of_the_users_is_left_alone():

@@ -8,13 +8,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from array import array
 from itertools import pairwise
 
 import pytest
 
 from refleak import _resources
+from refleak._originals import Clock
 from refleak._resources import (
     RESOURCE_PROBES,
     AsyncioTasks,
@@ -172,8 +172,9 @@ def test_a_thread_about_to_end_is_waited_for(monkeypatch):
 def test_waiting_in_vain_takes_less_each_time(monkeypatch):
     """Readings that wait for threads that stay take twice the grace in all; success restores it."""
     now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    waiting = lambda seconds: now.__setitem__(0, now[0] + seconds)  # noqa: E731
+    monkeypatch.setattr(Clock, "monotonic", staticmethod(lambda: now[0]))
+    monkeypatch.setattr(Clock, "sleep", staticmethod(waiting))
     count = [1]
     monkeypatch.setattr(_resources.system, "count_threads", lambda: count[0])
     probe = Threads()

@@ -14,6 +14,7 @@ import warnings
 import weakref
 from contextlib import contextmanager
 from gc import freeze as early_freeze
+from unittest import mock
 
 import pytest
 
@@ -404,6 +405,44 @@ def test_a_freeze_before_an_exception_is_kept(number):
         assert gc.get_freeze_count() > 2500
     finally:
         gc.unfreeze()
+
+
+# --- functions that tests replace -----------------------------------------------------------------
+
+
+REPLACED = [
+    *("time.monotonic", "time.thread_time", "time.sleep"),
+    *("os.close", "os.getcwd", "os.listdir", "os.open", "os.read", "os.readlink", "os.stat"),
+    "builtins.open",
+]
+
+
+@pytest.mark.parametrize("name", REPLACED)
+def test_functions_that_a_test_replaces_are_not_called(name):
+    """Readings and rounds call what was there before: a mock's list of calls would be a leak."""
+    kept = []
+    with mock.patch(name) as replaced:
+        clean = find_leaks(lambda: None, **OPTIONS)
+        leaking = find_leaks(lambda: kept.append({}), **OPTIONS, max_rounds=60, diagnose=False)
+        assert [] == replaced.mock_calls
+    assert not clean.leaking
+    assert STAB + RUN == clean.rounds
+    assert {"references", "memory blocks"} <= {each.quantity for each in leaking.findings}
+
+
+def test_time_that_stands_still_ends_no_bound():
+    """Rounds are bounded by real time, whatever the time module says."""
+    kept = []
+
+    def subject():
+        kept.append({})
+        waiting.wait(0.02)
+
+    waiting = threading.Event()
+    with mock.patch("time.monotonic", return_value=1.0):
+        report = find_leaks(subject, **OPTIONS, diagnose=False, max_seconds=0.2)
+    assert report.rounds < 100
+    assert report.leaking
 
 
 # --- checks within and beside checks -------------------------------------------------------------

@@ -6,6 +6,7 @@ import os
 import resource
 from functools import cache
 
+from refleak._originals import Files
 from refleak._platform._glibc import Malloc
 from refleak._platform._sockets import describe_sockets
 
@@ -20,20 +21,20 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 def descriptors_unavailable() -> str | None:
     """Say so where there is no /proc."""
-    return None if os.path.isdir(_FDS) else _NO_PROC
+    return None if _exists(_FDS) else _NO_PROC
 
 
 def count_descriptors() -> int:
     """Return how many file descriptors are open: 2 microseconds; 0.3 for each before Linux 6.2."""
     if _size_counts_descriptors():
-        return os.stat(_FDS).st_size
-    return len(os.listdir(_FDS)) - 1  # listing opens one itself
+        return Files.stat(_FDS).st_size
+    return len(Files.listdir(_FDS)) - 1  # listing opens one itself
 
 
 @cache
 def _size_counts_descriptors() -> bool:
     """Whether the directory's size is the number of descriptors, as it is from Linux 6.2 on."""
-    return 0 < os.stat(_FDS).st_size == len(os.listdir(_FDS)) - 1
+    return 0 < Files.stat(_FDS).st_size == len(Files.listdir(_FDS)) - 1
 
 
 def describe_descriptors() -> dict[int, str]:
@@ -44,13 +45,13 @@ def describe_descriptors() -> dict[int, str]:
 
 
 def _links() -> list[tuple[int, str]]:
-    links = ((int(name), _link(name)) for name in os.listdir(_FDS))
+    links = ((int(name), _link(name)) for name in Files.listdir(_FDS))
     return [(fd, link) for fd, link in links if link is not None]
 
 
 def _link(name: str) -> str | None:
     try:
-        return os.readlink(f"{_FDS}/{name}")
+        return Files.readlink(f"{_FDS}/{name}")
     except OSError:  # closed by now, as the listing's own is
         return None
 
@@ -76,27 +77,27 @@ def _readable(link: str) -> str:
 
 def threads_unavailable() -> str | None:
     """Say so where there is no /proc."""
-    return None if os.path.isdir(_TASKS) else _NO_PROC
+    return None if _exists(_TASKS) else _NO_PROC
 
 
 def count_threads() -> int:
     """Return how many threads the kernel runs for this process; 2 microseconds."""
     if _links_count_threads():
-        return os.stat(_TASKS).st_nlink - 2
-    return len(os.listdir(_TASKS))
+        return Files.stat(_TASKS).st_nlink - 2
+    return len(Files.listdir(_TASKS))
 
 
 @cache
 def _links_count_threads() -> bool:
     """Whether the directory's link count is the number of threads, as it is on Linux itself."""
-    return os.stat(_TASKS).st_nlink - 2 == len(os.listdir(_TASKS))
+    return Files.stat(_TASKS).st_nlink - 2 == len(Files.listdir(_TASKS))
 
 
 def describe_native_threads() -> dict[int, str]:
     """Return each thread's name as the kernel knows it, by native thread id."""
     return {
         int(task): (_read(f"{_TASKS}/{task}/comm") or b"?").decode(errors="replace").strip()
-        for task in os.listdir(_TASKS)
+        for task in Files.listdir(_TASKS)
     }
 
 
@@ -125,20 +126,22 @@ def _has_children() -> bool:
 def _children() -> list[int]:
     if not _kernel_lists_children():
         return _children_by_scan()
-    lists = (_read(f"{_TASKS}/{task}/children") for task in os.listdir(_TASKS))
+    lists = (_read(f"{_TASKS}/{task}/children") for task in Files.listdir(_TASKS))
     return [int(pid) for pids in lists if pids for pid in pids.split()]
 
 
 @cache
 def _kernel_lists_children() -> bool:
     """Whether this kernel was built with CONFIG_PROC_CHILDREN."""
-    return os.path.exists("/proc/thread-self/children")
+    return _exists("/proc/thread-self/children")
 
 
 def _children_by_scan() -> list[int]:
     """Look at every process of the system: milliseconds, on kernels without the lists."""
     me = str(os.getpid()).encode()
-    return [int(pid) for pid in os.listdir("/proc") if pid.isdecimal() and _stat(pid)[1:2] == [me]]
+    return [
+        int(pid) for pid in Files.listdir("/proc") if pid.isdecimal() and _stat(pid)[1:2] == [me]
+    ]
 
 
 def _stat(pid: int | str) -> list[bytes]:
@@ -159,24 +162,32 @@ def _command(pid: int) -> str:
     return command.decode(errors="replace") + (" (zombie: ended, not waited for)" if zombie else "")
 
 
+def _exists(path: str) -> bool:
+    try:
+        Files.stat(path)
+    except OSError:
+        return False
+    return True
+
+
 def _read(path: str) -> bytes | None:
     """Read a whole file of /proc, or return None where it is gone.
 
     ``os.read`` and not ``open``: a text file's decoder and buffer cost memory blocks.
     """
     try:
-        fd = os.open(path, os.O_RDONLY)
+        fd = Files.open(path, os.O_RDONLY)
     except OSError:
         return None
     try:
-        content = part = os.read(fd, 65536)
+        content = part = Files.read(fd, 65536)
         while part:
-            part = os.read(fd, 65536)
+            part = Files.read(fd, 65536)
             content += part
     except OSError:
         return None
     finally:
-        os.close(fd)
+        Files.close(fd)
     return content
 
 

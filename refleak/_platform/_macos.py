@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from refleak._originals import Files
 from refleak._platform import _other
 from refleak._platform._other import (
     CHILDREN_EACH_ROUND,
@@ -50,10 +49,10 @@ def descriptors_unavailable() -> str | None:
 
 def count_descriptors() -> int:
     """Return how many file descriptors are open."""
-    return len(os.listdir(_FDS)) - 1  # listing opens one itself
+    return len(Files.listdir(_FDS)) - 1  # listing opens one itself
 
 
 def describe_descriptors() -> dict[int, str]:
     """Return the open descriptors, with what psutil knows of them where it is installed."""
     known = _other.describe_descriptors() if _other.psutil() else {}
-    return {fd: known.get(fd, "descriptor of no file") for fd in map(int, os.listdir(_FDS))}
+    return {fd: known.get(fd, "descriptor of no file") for fd in map(int, Files.listdir(_FDS))}
