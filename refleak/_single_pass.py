@@ -16,7 +16,7 @@ import sys
 import types
 import weakref
 from collections import Counter, deque
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Hashable, Iterable, Iterator
 from contextlib import suppress
 from functools import _lru_cache_wrapper
 from itertools import compress, pairwise, repeat
@@ -78,6 +78,7 @@ nobody sees it: types by name, each with what it is."""
 _FIXED = Kinds(tuple, frozenset)
 _LISTS = Kinds(list, deque)
 _CACHES = Kinds(_lru_cache_wrapper, dict)
+_ABSTRACT: Any = type(vars(Hashable)["_abc_impl"])
 
 LOOKS_THE_SAME = (
     "native code: what it sets up in its first call looks the same in a single pass; "
@@ -457,7 +458,7 @@ class _Outlived:
         abstract = {
             id(part)
             for obj in self._old
-            if base_name(type(obj)) == "_abc_data"
+            if type(obj) is _ABSTRACT
             for part in gc.get_referents(obj)
         }
         instruments = {
