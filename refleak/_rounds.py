@@ -327,7 +327,7 @@ class _FurtherRounds(_Rounds):
         self._stopped: str | None = None
 
     def rounds(self) -> Rounds:
-        """Repeat the measured rounds, then run windows that double, until all is decided.
+        """Repeat the measured rounds, then run windows that become longer, until all is decided.
 
         The only reading is here: at the same depth, with the same locals, every time.
         """

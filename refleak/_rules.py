@@ -2,7 +2,7 @@
 
 CPython's rule ("every delta >= 1", regrtest's ``-R``) calls a filling cache a leak and misses a
 leak that skips a round. Here growth over the measured rounds only makes a quantity *suspicious*;
-then more rounds are run, in windows that double, and the verdict is about those.
+then more rounds are run, in windows that become longer, and the verdict is about those.
 
 The guarantee: a leak that happens at least once in every ``run`` calls is found, since then every
 window of that many rounds, or a multiple, shows growth. Turned round, a window in which less grew
