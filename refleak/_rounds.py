@@ -35,7 +35,7 @@ from refleak._rules import (
     next_window,
     settled_at,
 )
-from refleak._settle import GARBAGE, Frozen, settle
+from refleak._settle import GARBAGE, Frozen, collect, settle
 from refleak.probes import Probe
 
 Rounds = Generator[None, None, None]
@@ -214,7 +214,7 @@ class _FirstRounds(_Rounds):
         self._warm_costly = Series(costly, WARM_READINGS)
         self._light = Series(light, 1 + self._looks * plan.run)
         self._costly = Series(costly, 1 + self._looks * plan.run)
-        self._heap = Series(heap, 2, heap=_census.drift)
+        self._heap = Series(heap, 4, heap=_census.drift)
         self._light_rose, self._costly_rose = array("b", [False]), array("b", [False])
         self._measured_at = array("d", [0.0])
         self._looked_for = array("d", [0.0])  # seconds, beyond the measured rounds
@@ -229,6 +229,11 @@ class _FirstRounds(_Rounds):
         self._read_heap()
         yield from self._measure()
         self._read_heap()
+        if self._drifted() and not self._rose() and self._may_repeat():
+            # State with cycles that the last warm-up round replaced was frozen, and not collected.
+            self._read_without_garbage()
+            yield from self._repeat()
+            self._read_without_garbage()
 
     def _warm_up(self, rounds: int) -> Rounds:
         for left in range(rounds, 0, -1):
@@ -278,14 +283,37 @@ class _FirstRounds(_Rounds):
         self.frozen.thaw()
         self._heap.read()
 
+    def _may_repeat(self) -> bool:
+        seconds = self._plan.max_seconds
+        rounds, took = self.spent()
+        left = self._plan.max_rounds - rounds
+        return left >= 2 * self._plan.run and (seconds is None or took < seconds)  # one to confirm
+
+    def _repeat(self) -> Rounds:
+        """Run the measured rounds once more, without a reading in between."""
+        began = Clock.monotonic()
+        for _ in range(self._plan.run):
+            yield from self._once("further")
+        self._looked_for[0] += Clock.monotonic() - began
+
+    def _read_without_garbage(self) -> None:
+        collect()
+        self._heap.read()
+
     def _freeze(self) -> None:
         if self._may_freeze:
             self.frozen.freeze()
 
     def suspicious(self) -> bool:
         """Tell whether anything grew, or the fingerprint of the heap is another one."""
-        rose = self._light_rose[0] or self._costly_rose[0]
-        return bool(rose) or any(self._heap.change(0, 1).values())
+        return self._rose() or self._drifted()
+
+    def _rose(self) -> bool:
+        return bool(self._light_rose[0] or self._costly_rose[0])
+
+    def _drifted(self) -> bool:
+        """Tell whether the last fingerprint of the heap is another one than that before it."""
+        return any(self._heap.change(self._heap.last - 1, self._heap.last).values())
 
     def spent(self) -> tuple[int, float]:
         """Return how many rounds beyond stab + run there were, and how many seconds they took."""

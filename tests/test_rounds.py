@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import itertools
 import threading
@@ -114,6 +115,61 @@ def test_further_rounds_confirm_first():
     assert {"further"} == {phase for _, phase, *_ in phases[BEFORE:]}
     assert ("level", True) == (phases[-1][2], phases[-1][3] > 0)  # what is in doubt, until when
     assert evidence.rounds == len(phases)
+
+
+# --- what only a pass over the heap shows ---------------------------------------------------------
+
+
+def run_with_fingerprints(fingerprints, **options):
+    """Run a clean subject whose heap has these fingerprints; return how often it was run."""
+    following = itertools.chain(fingerprints, itertools.repeat(fingerprints[-1]))
+    probe = Gauge("heap", lambda: next(following))
+    probe.each_round, probe.passes_heap = False, True
+    plan = make_plan(**{"stab": STAB, "run": RUN, "probes": ["-all", probe], **options})
+    return sum(1 for _ in run_rounds(plan, plan.probes))
+
+
+@pytest.mark.parametrize(
+    ("rounds", "fingerprints"),
+    [
+        (BEFORE, [7, 7]),
+        (BEFORE + RUN, [7, 9, 8, 8]),
+        (BEFORE + RUN + RUN, [7, 9, 8, 9]),
+        (BEFORE + RUN + RUN, [7, 9, 7, 6]),
+    ],
+)
+def test_a_fingerprint_alone_is_taken_again(rounds, fingerprints):
+    """Once garbage is collected that was frozen, two equal ones tell that nothing leaks."""
+    assert rounds == run_with_fingerprints(fingerprints)
+
+
+@pytest.mark.parametrize("bound", [{"max_rounds": 2 * RUN - 1}, {"max_seconds": 0}])
+def test_fingerprints_taken_again_keep_the_bounds(bound):
+    """Where there is no room for more, the rounds that confirm are the only ones."""
+    assert BEFORE + RUN == run_with_fingerprints([7, 9, 8, 8], **bound)
+
+
+class Cyclic:
+    """State that only a collection frees."""
+
+    def __init__(self):
+        self.me = self
+
+
+def test_cyclic_state_that_each_call_replaces():
+    """What the baseline froze of it is garbage, not growth; a lost reference beside it is found."""
+    state = {}
+
+    def subject():
+        state["cycle"] = Cyclic()
+
+    def lose():
+        subject()
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(Cyclic))
+
+    options = {"stab": STAB, "run": RUN, "probes": "-native heap"}
+    assert BEFORE + RUN in [find_leaks(subject, **options).rounds for _ in range(4)]
+    assert find_leaks(lose, max_rounds=60, **options).leaking
 
 
 # --- what only a costly quantity shows, as malloc's bytes -----------------------------------------
