@@ -157,18 +157,23 @@ def _kinds(entry: object) -> Sequence[type]:
         return [entry]
     if not isinstance(entry, str):
         raise TypeError(f"ignore must hold types or dotted type names, not {show(entry)}")
-    kind = None if "*" in entry else _importable(entry)
-    kinds = _loaded(entry) if kind is None else [kind]
+    cause = None
+    if "*" not in entry:
+        try:
+            return [_importable(entry)]
+        except LookupError as error:
+            cause = error.__cause__
+    kinds = _loaded(entry)
     if not kinds:  # a typo would be silent
         raise ValueError(
             f"ignore: no type named {entry!r}; give a type, a name such as 'package.module.Class', "
             f"or a pattern such as 'package.*' for types that are loaded"
-        )
+        ) from cause
     return kinds
 
 
-def _importable(name: str) -> type | None:
-    """Find the type that a dotted name means, its module imported."""
+def _importable(name: str) -> type:
+    """Find the type that a dotted name means, its module imported; raise LookupError for none."""
     import importlib
 
     module, _, attribute = name.rpartition(".")
@@ -177,14 +182,16 @@ def _importable(name: str) -> type | None:
     while found is None:
         try:
             found = importlib.import_module(module or "builtins")
-        except Exception:  # noqa: BLE001  # a module that is imported may raise anything
+        except Exception as error:  # a module that is imported may raise anything
             module, _, attribute = module.rpartition(".")
             if not module:
-                return None
+                raise LookupError(name) from error
             path.insert(0, attribute)
     for attribute in path:
         found = vars(found).get(attribute) if hasattr(found, "__dict__") else None
-    return found if isinstance(found, type) else None
+    if not isinstance(found, type):
+        raise LookupError(name)
+    return found
 
 
 def _loaded(pattern: str) -> list[type]:
