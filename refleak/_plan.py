@@ -189,9 +189,9 @@ def _importable(name: str) -> type:
             path.insert(0, attribute)
     for attribute in path:
         found = vars(found).get(attribute) if hasattr(found, "__dict__") else None
-    if not isinstance(found, type):
-        raise LookupError(name)
-    return found
+    if isinstance(found, type):
+        return found
+    raise LookupError(name)
 
 
 def _loaded(pattern: str) -> list[type]:
