@@ -172,9 +172,12 @@ def test_a_thread_about_to_end_is_waited_for(monkeypatch):
 def test_waiting_in_vain_takes_less_each_time(monkeypatch):
     """Readings that wait for threads that stay take twice the grace in all; success restores it."""
     now = [0.0]
-    waiting = lambda seconds: now.__setitem__(0, now[0] + seconds)  # noqa: E731
+
+    def wait(seconds):
+        now[0] += seconds
+
     monkeypatch.setattr(Clock, "monotonic", staticmethod(lambda: now[0]))
-    monkeypatch.setattr(Clock, "sleep", staticmethod(waiting))
+    monkeypatch.setattr(Clock, "sleep", staticmethod(wait))
     count = [1]
     monkeypatch.setattr(_resources.system, "count_threads", lambda: count[0])
     probe = Threads()
