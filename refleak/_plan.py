@@ -149,10 +149,10 @@ def _types(value: object) -> tuple[type, ...]:
     entries: object = [value] if single else value
     if not isinstance(entries, Iterable):
         raise TypeError(f"ignore must hold types or dotted type names, not {show(value)}")
-    return tuple(kind for entry in entries for kind in _kinds(entry))
+    return tuple(kind for entry in entries for kind in _types_of(entry))
 
 
-def _kinds(entry: object) -> Sequence[type]:
+def _types_of(entry: object) -> Sequence[type]:
     if issubclass(type(entry), type) and isinstance(entry, type):  # 3.10 takes list[int] for one
         return [entry]
     if not isinstance(entry, str):
