@@ -214,12 +214,21 @@ def by_type(objs: list[Any]) -> dict[str, TypeCount]:
 
     The names, not the types, are the keys, so that a count keeps no class alive.
     """
-    objs = reachable(objs)
-    # All counts first: naming types looks attributes up, which puts references into the type cache.
-    references_to = array("q", map(getrefcount, objs))
+    # All counts first: naming types looks attributes up, which puts references into the type cache,
+    # and what follows refers to types.
+    every: list[Any] = []
+    references_to = array("q")
+    for part in Walk().parts(objs):
+        references_to.extend(map(getrefcount, part))
+        every.extend(part)
     # By the ids of types, since a metaclass may define == and hash.
-    kinds = dict(zip(map(id, map(type, objs)), map(type, objs), strict=True))
-    alike = Counter(zip(map(id, map(type, objs)), references_to, strict=True))
+    kinds: dict[int, type] = {}
+    alike: Counter[tuple[int, int]] = Counter()
+    for start in range(0, len(every), CHUNK):
+        types_of = list(map(type, every[start : start + CHUNK]))
+        ids = list(map(id, types_of))
+        kinds.update(zip(ids, types_of, strict=True))
+        alike.update(zip(ids, references_to[start : start + CHUNK], strict=True))
     counts: dict[str, list[int]] = {}
     for (kind, references), instances in alike.items():
         entry = counts.setdefault(type_name(kinds[kind]), [0, 0])

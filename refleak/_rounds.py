@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from refleak import _census
-from refleak._caches import rest
+from refleak._caches import clear_caches, rest
 from refleak._census import TypeCount
 from refleak._format import plural
 from refleak._originals import Clock
@@ -404,7 +404,7 @@ class _FurtherRounds(_Rounds):
         return length[0] > 0
 
     def _count_types(self, number: int) -> None:
-        rest()  # counting fills the caches of abstract classes
+        clear_caches()  # counting fills those of abstract classes
         self._types[number] = _census.packed_by_type(_census.tracked())
 
     def _batch(self, length: array[int]) -> Rounds:
