@@ -35,7 +35,7 @@ from refleak._rules import (
     next_window,
     settled_at,
 )
-from refleak._settle import GARBAGE, Frozen, collect, settle
+from refleak._settle import GARBAGE, Frozen, settle
 from refleak.probes import Probe
 
 Rounds = Generator[None, None, None]
@@ -61,6 +61,9 @@ but for rounds that become ever faster; these end there."""
 LOOKS = 4
 """Times the measured rounds are run as long as costly quantities alone grow: bytes in use by malloc
 differ by a few once in a while, with the free chunks that it happens to serve from."""
+
+SECOND_LOOK = 8
+"""A second look may take this part of the further rounds, an eighth; the others are to confirm."""
 
 COSTLY_READINGS = 4
 """Readings of costly quantities (half a millisecond each) over the measured rounds."""
@@ -190,13 +193,66 @@ class _Rounds:
         yield
 
 
+class _Look:
+    """Readings over the measured rounds: of cheap quantities after each, of costly ones less often.
+
+    Costly ones are malloc's: what a round allocates after a pass over the heap or a first reading
+    is served from other free chunks than before. Where they alone rose, the rounds are run again.
+    """
+
+    def __init__(self, light: Sequence[Probe], costly: Sequence[Probe], plan: Plan) -> None:
+        self._run = plan.run
+        # As many as leave further rounds to confirm what is seen in them.
+        self.most_rounds = plan.run * max(1, min(LOOKS, plan.max_rounds // plan.run))
+        self._light = Series(light, 1 + self.most_rounds)
+        self._costly = Series(costly, 1 + self.most_rounds)
+        self._light_rose, self._costly_rose = array("b", [False]), array("b", [False])
+
+    def read(self) -> None:
+        """Take a reading: one to begin with, then one after each round."""
+        self._light.read()
+        if self._light.last % self._run % max(1, self._run // COSTLY_READINGS) == 0:
+            self._costly.read()
+
+    def note(self) -> None:
+        """Note what the last reading shows."""
+        self._light_rose[0] |= self._light.rose()
+        self._costly_rose[0] |= self._costly.rose()
+
+    def at_end(self) -> bool:
+        """Tell whether the last reading is that after all rounds."""
+        return self._light.last % self._run == 0
+
+    def again(self) -> bool:
+        """Tell whether all rounds should be run once more, as costly quantities alone grew."""
+        done = self._light.last == self.most_rounds
+        if done or self._light_rose[0] or not self._costly_rose[0]:
+            return False
+        self._costly_rose[0] = False
+        return True
+
+    def cheap_rose(self) -> bool:
+        """Tell whether a quantity grew that is read after each round."""
+        return bool(self._light_rose[0])
+
+    def rose(self) -> bool:
+        """Tell whether anything grew."""
+        return bool(self._light_rose[0] or self._costly_rose[0])
+
+    def deltas(self) -> dict[str, tuple[int, ...]]:
+        """Return the changes from each reading to the next."""
+        return {**self._light.deltas(), **self._costly.deltas()}
+
+
 class _FirstRounds(_Rounds):
     """The first stab + run rounds: on a frozen heap, at full speed.
 
     After each round the cheap quantities are read; those that need a pass over the heap only
-    before and after them all, as a fingerprint. Costly ones, malloc's, are read a few times, and
-    while warming up as well: what a round allocates after a pass or a first reading is served
-    from other free chunks than before.
+    before and after them all, as a fingerprint.
+
+    What looks suspicious is looked at once more, with known caches cleared and what was frozen
+    collected: that costs a tenth of exact readings, and shows whether those are worth it. Costly
+    quantities are read while warming up as well, for what a first reading changes.
     """
 
     def __init__(self, plan: Plan, probes: Sequence[Probe], progress: Progress | None) -> None:
@@ -208,16 +264,14 @@ class _FirstRounds(_Rounds):
         ]
         self.frozen = Frozen()
         self._may_freeze = plan.freeze and Frozen.possible()
-        # As many looks as leave further rounds to confirm what is seen in them.
-        self._looks = 1 + max(0, min(LOOKS - 1, plan.max_rounds // plan.run - 1))
         self._warm = Series(light, plan.stab)
         self._warm_costly = Series(costly, WARM_READINGS)
-        self._light = Series(light, 1 + self._looks * plan.run)
-        self._costly = Series(costly, 1 + self._looks * plan.run)
+        self._first, self._second = (_Look(light, costly, plan) for _ in range(2))
+        self._last = self._first
         self._heap = Series(heap, 4, heap=_census.drift)
-        self._light_rose, self._costly_rose = array("b", [False]), array("b", [False])
-        self._measured_at = array("d", [0.0])
-        self._looked_for = array("d", [0.0])  # seconds, beyond the measured rounds
+        self._clock = array("d", [0.0])
+        self._took = array("d", [0.0])  # seconds, of the measured rounds
+        self._looked_for = array("d", [0.0])  # seconds, beyond them
 
     def rounds(self) -> Rounds:
         _prime()
@@ -227,13 +281,20 @@ class _FirstRounds(_Rounds):
         # earlier ones left behind, which nobody frees while it is frozen.
         yield from self._warm_up(max(1, self._plan.stab - 1))
         self._read_heap()
-        yield from self._measure()
+        yield from self._measure(self._first, "measured", settle)
         self._read_heap()
-        if self._drifted() and not self._rose() and self._may_repeat():
-            # State with cycles that the last warm-up round replaced was frozen, and not collected.
-            self._read_without_garbage()
-            yield from self._repeat()
-            self._read_without_garbage()
+        if self.suspicious():
+            rest()  # for the first time it leaves other things behind than later
+        if self._first.cheap_rose() and self._may_look_twice():
+            self._last = self._second
+            yield from self._measure(self._second, "further", rest)
+        if self._drifted() and not self._rose() and self._rounds_left() > 2 * self._plan.run:
+            # A fingerprint depends on the order of objects: that of what a round replaces is the
+            # same after a round without freezing.
+            yield from self._repeat(1)
+            self._read_heap_at_rest()
+            yield from self._repeat(self._plan.run)
+            self._read_heap_at_rest()
 
     def _warm_up(self, rounds: int) -> Rounds:
         for left in range(rounds, 0, -1):
@@ -243,62 +304,63 @@ class _FirstRounds(_Rounds):
             if left <= WARM_READINGS:
                 self._warm_costly.read()
 
-    def _measure(self) -> Rounds:
+    def _measure(self, look: _Look, phase: str, come_to_rest: Callable[[], None]) -> Rounds:
         _prime()
         self._freeze()
-        run = self._plan.run
-        for phase in self._phases():
-            if phase:
-                yield from self._once(phase)
-            settle()
-            self._light.read()
-            if self._light.last % run % max(1, run // COSTLY_READINGS) == 0:
-                self._costly.read()
+        for each in self._phases(look, phase):
+            if each:
+                yield from self._once(each)
+            come_to_rest()
+            look.read()
 
-    def _phases(self) -> Iterator[str]:
-        """Yield what each round is for; after one to begin with, as many looks as it takes."""
-        phase = "measured"  # before the first reading: it is a reference more
-        yield "warm-up" if self._plan.stab > 1 else ""
+    def _phases(self, look: _Look, phase: str) -> Iterator[str]:
+        """Yield what each round is for; after one to begin with, as many as it takes."""
+        self._clock[0] = Clock.monotonic()
+        # Before the first reading, since the name of a phase is a reference more.
+        yield "further" if phase == "further" else "warm-up" if self._plan.stab > 1 else ""
         while phase:  # counted by the readings: an iterator would be one block more in them
             yield phase
-            self._light_rose[0] |= self._light.rose()
-            self._costly_rose[0] |= self._costly.rose()
-            if self._light.last % self._plan.run == 0:
-                phase = self._after_look(phase)
+            look.note()
+            if look.at_end():
+                phase = self._after_look(look, phase)
 
-    def _after_look(self, phase: str) -> str:
+    def _after_look(self, look: _Look, phase: str) -> str:
         """Return what the next rounds are for, "" for no more of them."""
-        if phase == "measured":
-            self._measured_at[0] = Clock.monotonic()
-        self._looked_for[0] = Clock.monotonic() - self._measured_at[0]
+        now = Clock.monotonic()
+        (self._took if phase == "measured" else self._looked_for)[0] += now - self._clock[0]
+        self._clock[0] = now
         seconds = self._plan.max_seconds
         late = seconds is not None and self._looked_for[0] >= seconds
-        done = self._light.last == self._looks * self._plan.run
-        if done or late or self._light_rose[0] or not self._costly_rose[0]:
-            return ""
-        self._costly_rose[0] = False
-        return "further"
+        return "further" if not late and look.again() else ""
 
     def _read_heap(self) -> None:
         self.frozen.thaw()
         self._heap.read()
 
-    def _may_repeat(self) -> bool:
+    def _read_heap_at_rest(self) -> None:
+        self.frozen.thaw()
+        rest()
+        self._heap.read()
+
+    def _may_look_twice(self) -> bool:
+        """Tell whether a second look leaves most of the further rounds, and of their time."""
+        rounds = 1 + self._second.most_rounds + 1 + self._plan.run
+        seconds = self._plan.max_seconds
+        took = rounds * self._took[0] / self._plan.run
+        in_time = seconds is None or took * SECOND_LOOK <= seconds
+        return in_time and rounds * SECOND_LOOK <= self._rounds_left()
+
+    def _rounds_left(self) -> int:
         seconds = self._plan.max_seconds
         rounds, took = self.spent()
-        left = self._plan.max_rounds - rounds
-        return left >= 2 * self._plan.run and (seconds is None or took < seconds)  # one to confirm
+        return self._plan.max_rounds - rounds if seconds is None or took < seconds else 0
 
-    def _repeat(self) -> Rounds:
-        """Run the measured rounds once more, without a reading in between."""
-        began = Clock.monotonic()
-        for _ in range(self._plan.run):
+    def _repeat(self, rounds: int) -> Rounds:
+        """Run so many further rounds, without a reading in between."""
+        self._clock[0] = Clock.monotonic()
+        for _ in range(rounds):
             yield from self._once("further")
-        self._looked_for[0] += Clock.monotonic() - began
-
-    def _read_without_garbage(self) -> None:
-        collect()
-        self._heap.read()
+        self._looked_for[0] += Clock.monotonic() - self._clock[0]
 
     def _freeze(self) -> None:
         if self._may_freeze:
@@ -309,7 +371,7 @@ class _FirstRounds(_Rounds):
         return self._rose() or self._drifted()
 
     def _rose(self) -> bool:
-        return bool(self._light_rose[0] or self._costly_rose[0])
+        return self._last.rose()
 
     def _drifted(self) -> bool:
         """Tell whether the last fingerprint of the heap is another one than that before it."""
@@ -323,7 +385,7 @@ class _FirstRounds(_Rounds):
         unread = dict.fromkeys(self._heap.change(0, 0), (0,) * self._plan.run)
         return Evidence(
             rounds=self._number[0],
-            measured={**self._light.deltas(), **self._costly.deltas(), **unread},
+            measured={**self._first.deltas(), **unread},
             frozen_before=self._plan.freeze and not self._may_freeze,
         )
 
