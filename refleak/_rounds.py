@@ -288,6 +288,7 @@ class _FirstRounds(_Rounds):
         if self._first.cheap_rose() and self._may_look_twice():
             self._last = self._second
             yield from self._measure(self._second, "further", rest)
+            self.frozen.thaw()
         if self._drifted() and not self._rose() and self._rounds_left() > 2 * self._plan.run:
             # A fingerprint depends on the order of objects: that of what a round replaces is the
             # same after a round without freezing.

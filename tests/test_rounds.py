@@ -146,6 +146,13 @@ def test_growth_in_caches_is_seen_to_be_none():
     assert BEFORE + 2 * SECOND_LOOK >= min(report.rounds for report in reports) > BEFORE
 
 
+def test_types_are_counted_on_the_whole_heap():
+    """Before the rounds that confirm as well as after them: nothing is frozen any more then."""
+    before, after = run(Subject(always)).types
+    assert before["module"].instances == after["module"].instances > 0
+    assert before["function"].instances == after["function"].instances > 0
+
+
 def test_further_rounds_confirm_first():
     """After the measured rounds as many again are read one by one."""
     phases = []
