@@ -156,14 +156,13 @@ def run_rounds(
 ) -> Generator[None, None, Evidence]:
     """Run warm-up and measured rounds, and further ones as long as doubt remains."""
     first = _FirstRounds(plan, probes, progress)
-    started = Clock.monotonic()
     try:
         yield from first.rounds()
         if not first.suspicious():
             return first.evidence()
         seconds = longest = plan.max_seconds
         if seconds is None or longest is None:
-            seconds = max(EXTRA_SECONDS, EXTRA_FACTOR * (Clock.monotonic() - started))
+            seconds = max(EXTRA_SECONDS, EXTRA_FACTOR * first.seconds())
             longest = max(OVERTIME_SECONDS, seconds)
         bounds = _Bounds(plan.max_rounds, seconds, longest, *first.spent())
         further = _FurtherRounds(plan, probes, progress, bounds, first.frozen)
@@ -270,10 +269,11 @@ class _FirstRounds(_Rounds):
         self._last = self._first
         self._heap = Series(heap, 4, heap=_census.drift)
         self._clock = array("d", [0.0])
-        self._took = array("d", [0.0])  # seconds, of the measured rounds
+        self._took = array("d", [0.0])  # seconds, until the measured rounds ended
         self._looked_for = array("d", [0.0])  # seconds, beyond them
 
     def rounds(self) -> Rounds:
+        self._clock[0] = Clock.monotonic()
         _prime()
         GARBAGE.collect()
         self._freeze()
@@ -285,6 +285,7 @@ class _FirstRounds(_Rounds):
         self._read_heap()
         if self.suspicious():
             rest()  # for the first time it leaves other things behind than later
+            self._clock[0] = Clock.monotonic()
         if self._first.cheap_rose() and self._may_look_twice():
             self._last = self._second
             yield from self._measure(self._second, "further", rest)
@@ -316,7 +317,6 @@ class _FirstRounds(_Rounds):
 
     def _phases(self, look: _Look, phase: str) -> Iterator[str]:
         """Yield what each round is for; after one to begin with, as many as it takes."""
-        self._clock[0] = Clock.monotonic()
         # Before the first reading, since the name of a phase is a reference more.
         yield "further" if phase == "further" else "warm-up" if self._plan.stab > 1 else ""
         while phase:  # counted by the readings: an iterator would be one block more in them
@@ -347,7 +347,7 @@ class _FirstRounds(_Rounds):
         """Tell whether a second look leaves most of the further rounds, and of their time."""
         rounds = 1 + self._second.most_rounds + 1 + self._plan.run
         seconds = self._plan.max_seconds
-        took = rounds * self._took[0] / self._plan.run
+        took = rounds * self._took[0] / (self._plan.stab + self._plan.run)
         in_time = seconds is None or took * SECOND_LOOK <= seconds
         return in_time and rounds * SECOND_LOOK <= self._rounds_left()
 
@@ -377,6 +377,10 @@ class _FirstRounds(_Rounds):
     def _drifted(self) -> bool:
         """Tell whether the last fingerprint of the heap is another one than that before it."""
         return any(self._heap.change(self._heap.last - 1, self._heap.last).values())
+
+    def seconds(self) -> float:
+        """Return what the stab + run rounds took."""
+        return self._took[0]
 
     def spent(self) -> tuple[int, float]:
         """Return how many rounds beyond stab + run there were, and how many seconds they took."""
