@@ -191,6 +191,17 @@ def part_leak(python: str) -> Iterator[str]:
         )
 
 
+def part_single(python: str) -> Iterator[str]:
+    """Say what a block that runs once costs when it is clean, by the size of the heap."""
+    yield "A clean block that runs once, `with leak_check():`:"
+    yield ""
+    yield "| objects | s | full collections |"
+    yield "|---:|---:|---:|"
+    for size in (50_000, MILLION):
+        told = ask(python, "single", size)
+        yield f"| {size:,} | {told['seconds']:.2f} | {told['seconds'] / told['collection']:.0f} |"
+
+
 PARTS: dict[str, Callable] = {
     "clean": part_clean,
     "rounds": part_rounds,
@@ -198,6 +209,7 @@ PARTS: dict[str, Callable] = {
     "import": part_import,
     "memory": part_memory,
     "leak": part_leak,
+    "single": part_single,
 }
 
 
@@ -344,6 +356,17 @@ def leaking(size: int, diagnose: int) -> dict:
     return {**told, "held_by": held_by}
 
 
+def single_pass(size: int) -> dict:
+    """Check a clean block that runs once."""
+    from refleak import leak_check
+
+    def check() -> None:
+        with leak_check():
+            nothing()
+
+    return beside_collections(size, check)
+
+
 WORKERS: dict[str, Callable[..., dict]] = {
     "refleak": with_refleak,
     "greenlet": with_greenlet,
@@ -353,6 +376,7 @@ WORKERS: dict[str, Callable[..., dict]] = {
     "import": importing,
     "memory": memory,
     "leak": leaking,
+    "single": single_pass,
 }
 
 if __name__ == "__main__":

@@ -51,6 +51,9 @@ from refleak._survivors import tally
 from refleak._verdict import Finding, NotJudged, Resources, TypeChange
 from refleak.probes import Probe
 
+_CHUNK = 64
+"""Old objects compared at once with what they were; where one changed, each is looked at."""
+
 MAX_GROUPS = 8
 """Holders shown."""
 
@@ -113,17 +116,12 @@ def shape(incoming: Counter[int], own: Hidden) -> Shape:
     """
     objs = _tracked()
     degrees = dict(zip(map(id, objs), map(len, map(gc.get_referents, objs)), strict=True))
-    plain_dicts: dict[int, int] = {}
-    each = referents = cast("Any", None)
-    for referents in _census.referents_of(objs):
-        for each in referents:
-            if type(each) is dict and not gc.is_tracked(each):
-                plain_dicts[id(each)] = len(gc.get_referents(each))
-    del each, referents
+    plain_dicts = dict(_plain_dicts(objs))
     _count_references(objs, incoming)
     # Not objs[place]: up to 3.11 a cell would hold the list, be in it, and keep it as garbage.
+    ours = _census.OWN_REFERENCES
     unaccounted = {
-        key: count - _census.OWN_REFERENCES - incoming[key]
+        key: count - ours - incoming.get(key, 0)
         for key, count in zip(map(id, objs), map(getrefcount, objs), strict=True)
     }
     instances = instances_of(objs, own)
@@ -136,25 +134,56 @@ def _tracked() -> list[Any]:
     return list(compress(objs, map(is_not, map(type, objs), repeat(types.ModuleType))))
 
 
-def _count_references(objs: list[Any], incoming: Counter[int]) -> None:
-    """Add by id those that *objs* hold; those of running variables are counted otherwise."""
+def _plain_dicts(objs: list[Any]) -> Iterator[tuple[int, int]]:
+    """Yield id and out-degree of the untracked dicts that *objs* hold."""
+    if ALL_DICTS_TRACKED:
+        return
     for referents in _census.referents_of(objs):
-        incoming.update(map(id, referents))
+        for each in [each for each in referents if type(each) is dict]:
+            if not gc.is_tracked(each):
+                yield id(each), len(gc.get_referents(each))
+
+
+ALL_DICTS_TRACKED = sys.version_info >= (3, 14)
+
+
+def _count_references(objs: list[Any], incoming: Counter[int]) -> None:
+    """Add by id those that *objs* hold to tracked ones; of running variables otherwise.
+
+    *incoming* may be one of *objs*, and holds as many numbers as there are objects: left out.
+    """
+    for referents in _census.referents_of([obj for obj in objs if obj is not incoming]):
+        incoming.update(map(id, filter(gc.is_tracked, referents)))
     for each in filter(is_running, objs):
         incoming.subtract(map(id, variables_seen(each)))
 
 
-def instances_of(objs: Iterable[Any], own: Hidden) -> Counter[int]:
+def instances_of(objs: list[Any], own: Hidden) -> Counter[int]:
     """Count objects by their type's id, but for our own and their bound methods.
 
     ``with`` holds that of ``__enter__`` during the reading before the block, up to 3.13.
     """
     method, hidden = types.MethodType, own.ids
-    return tally(
-        id(kind)
+    left_out = [
+        obj for obj in objs if id(obj) in hidden or (type(obj) is method and is_own(obj.__self__))
+    ]
+    instances = tally(map(id, map(type, objs)))
+    for kind in map(id, map(type, left_out)):
+        instances[kind] -= 1
+    return instances
+
+
+def parted(
+    objs: list[Any], candidates: set[int], plain_dicts: Container[int]
+) -> tuple[list[Any], list[Any]]:
+    """Part objects into old and new ones: *candidates*, but for dicts tracked since the block."""
+    new = [
+        obj
         for obj in objs
-        if ((kind := type(obj)) is not method or not is_own(obj.__self__)) and id(obj) not in hidden
-    )
+        if id(obj) in candidates and not (type(obj) is dict and id(obj) in plain_dicts)
+    ]
+    ids = set(map(id, new))
+    return [obj for obj in objs if id(obj) not in ids], new
 
 
 _FIXTURES = "_pytest.fixtures"
@@ -362,15 +391,9 @@ class _Outlived:
         self._called = enclosing.resumed or bool(enclosing.instruments)
         # Its dict may lie where an empty one lay before, and would be taken for that one.
         hidden.add(self, vars(self))
-        objs = _tracked()
         self._instances = instances
-        self._old: list[Any] = []
-        new: list[Any] = []
-        obj: Any = None
-        for obj in objs:
-            (self._old if self._is_old(obj, candidates) else new).append(obj)
+        self._old, new = parted(_tracked(), candidates, before.plain_dicts)
         hidden.add(self._old, self._instances)
-        del obj, objs
         self._unblamed = [obj for obj in new if obj in hidden or _is_ours(obj)]
         hidden.add(self._unblamed)
         self._new = {id(obj): obj for obj in new if obj not in hidden and not _is_ours(obj)}
@@ -394,10 +417,6 @@ class _Outlived:
             self.notes.append(LOOKS_THE_SAME)
         self._forget()
 
-    def _is_old(self, obj: Any, candidates: set[int]) -> bool:
-        plain = type(obj) is dict and id(obj) in self._before.plain_dicts
-        return plain or id(obj) not in candidates
-
     # -- who holds what is new --------------------------------------------------------------
 
     def _sort(self) -> None:
@@ -408,14 +427,11 @@ class _Outlived:
         rightful = self._rightful_holders()
         self._excuse_imports(rightful)
         degrees = {**self._before.plain_dicts, **self._before.degrees}
-        new_ids = frozenset(self._new)
-        for obj in self._old:
-            referents = gc.get_referents(obj)
-            before = degrees.get(id(obj))
-            if len(referents) == before and new_ids.isdisjoint(map(id, referents)):
-                continue
+        for obj in self._changed(degrees):
             if obj in self._hidden:
                 continue
+            referents = gc.get_referents(obj)
+            before = degrees.get(id(obj))
             held, new = self._gain(obj, referents, before)
             if id(obj) in rightful or self._holds_by_right(obj):
                 self._rightful += new
@@ -423,6 +439,19 @@ class _Outlived:
                 self._gained.append((obj, held))
         accused = self._below_all(obj for _, held in self._gained for obj in held)
         self._excused.update(self._below_all(self._rightful, but=accused))
+
+    def _changed(self, degrees: dict[int, int]) -> Iterator[Any]:
+        """Yield the old containers that hold new objects, or more or fewer than they did."""
+        new_ids = frozenset(self._new)
+        for start in range(0, len(self._old), _CHUNK):
+            chunk = self._old[start : start + _CHUNK]
+            now = list(map(len, map(gc.get_referents, chunk)))
+            before = list(map(degrees.get, map(id, chunk)))
+            if now == before and new_ids.isdisjoint(map(id, gc.get_referents(*chunk))):
+                continue
+            for obj, degree, earlier in zip(chunk, now, before, strict=True):
+                if degree != earlier or not new_ids.isdisjoint(map(id, gc.get_referents(obj))):
+                    yield obj
 
     def _gain(
         self, obj: Any, referents: list[Any], before: int | None
@@ -535,19 +564,18 @@ class _Outlived:
         """Return new objects that are alive though nothing refers to them."""
         if len(sys._current_frames()) > 1 or self._before.modules != set(sys.modules):
             return []  # a running frame of another thread, or the import system, may hold them
-        known = {**self._excused, **self._survivors}
-        held = {id(each) for obj in self._new.values() for each in _below(obj) if each is not obj}
-        for referents in _census.referents_of([*self._old, *self._unblamed]):
-            held.update(map(id, referents))
-        roots = [
-            obj
-            for key, obj in self._new.items()
-            if key not in known and key not in held and not is_own(obj)
-        ]
+        roots = self._new.keys() - self._excused.keys() - self._survivors.keys()
+        for obj in self._new.values():
+            roots.difference_update(id(each) for each in _below(obj) if each is not obj)
+        for objs in (self._old, self._unblamed):
+            for referents in _census.referents_of(objs) if roots else ():
+                roots.difference_update(map(id, referents))
         return [
             obj
-            for obj in roots
-            if not self._ignored(type(obj))
+            for key, obj in self._new.items()
+            if key in roots
+            and not is_own(obj)
+            and not self._ignored(type(obj))
             and type_name(type(obj)) not in FIRST_USE
             and not _runs(obj)
             and not _is_subclass_list(obj)
@@ -582,11 +610,12 @@ class _Outlived:
             _count_references(objs, incoming)
         del objs
         found = []
-        for place, count in enumerate(map(getrefcount, self._old)):
-            key = id(self._old[place])
-            before = self._before.unaccounted.get(key, count)
-            if count - _census.OWN_REFERENCES - incoming[key] > before and count < _census.IMMORTAL:
-                found.append((place, count - _census.OWN_REFERENCES - incoming[key] - before))
+        ours, unaccounted = _census.OWN_REFERENCES, self._before.unaccounted
+        counts = zip(map(id, self._old), map(getrefcount, self._old), strict=True)
+        for place, (key, count) in enumerate(counts):
+            gain = count - ours - incoming.get(key, 0) - unaccounted.get(key, count)
+            if gain > 0 and count < _census.IMMORTAL:
+                found.append((place, gain))
         gained = [(self._old[place], gain) for place, gain in found]
         return [(obj, gain) for obj, gain in gained if self._trusted(obj)]
 
