@@ -112,7 +112,8 @@ def all_classes() -> list[type]:
 class _FunctoolsCaches:
     """The ``functools`` caches of functions that the standard library defines.
 
-    Looked for again only when modules were imported since: it takes a pass over the heap.
+    Looked for again only when modules were imported since: it takes a pass over the heap, which
+    sees nothing of what is frozen, but sees what was imported since the freeze.
     """
 
     def __init__(self) -> None:
@@ -123,7 +124,11 @@ class _FunctoolsCaches:
         """Clear them all."""
         if len(sys.modules) != self._modules:
             self._modules = len(sys.modules)
-            self._found = [weakref.ref(each) for each in functools_caches() if _of_stdlib(each)]
+            known = [each for found in self._found if (each := found()) is not None]
+            new = [each for each in functools_caches() if _of_stdlib(each)]
+            self._found = [
+                weakref.ref(each) for each in {id(each): each for each in known + new}.values()
+            ]
         for found in self._found:
             wrapper = found()
             if wrapper is not None:

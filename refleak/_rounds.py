@@ -250,7 +250,7 @@ class _FirstRounds(_Rounds):
     before and after them all, as a fingerprint.
 
     What looks suspicious is looked at once more, with known caches cleared and what was frozen
-    collected: that costs a tenth of exact readings, and shows whether those are worth it. Costly
+    collected: that costs less than exact readings, and shows whether those are worth it. Costly
     quantities are read while warming up as well, for what a first reading changes.
     """
 

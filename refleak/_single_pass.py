@@ -78,6 +78,9 @@ FIRST_USE = {
 """What C code of the interpreter and the standard library makes at its first use and keeps where
 nobody sees it: types by name, each with what it is."""
 
+ALL_DICTS_TRACKED = sys.version_info >= (3, 14)
+"""Whether the collector tracks each dict, one of texts and numbers too."""
+
 _FIXED = Kinds(tuple, frozenset)
 _LISTS = Kinds(list, deque)
 _CACHES = Kinds(_lru_cache_wrapper, dict)
@@ -142,9 +145,6 @@ def _plain_dicts(objs: list[Any]) -> Iterator[tuple[int, int]]:
         for each in [each for each in referents if type(each) is dict]:
             if not gc.is_tracked(each):
                 yield id(each), len(gc.get_referents(each))
-
-
-ALL_DICTS_TRACKED = sys.version_info >= (3, 14)
 
 
 def _count_references(objs: list[Any], incoming: Counter[int]) -> None:

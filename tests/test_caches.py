@@ -37,7 +37,7 @@ import pytest
 import refleak
 from refleak import _caches
 from refleak._caches import CACHES, clear_caches, functools_caches, register_cache, rest
-from refleak._settle import settle
+from refleak._settle import Frozen, settle
 from refleak.probes import ContainerReferences, MemoryBlocks
 
 CALLS = 12
@@ -430,3 +430,20 @@ def test_functools_caches_are_found_again_after_an_import(monkeypatch):
     monkeypatch.setitem(sys.modules, "refleak_imported", types.ModuleType("refleak_imported"))
     caches.clear()
     assert 2 == len(looked)
+
+
+def test_functools_caches_that_are_frozen_are_cleared_still(monkeypatch):
+    """An import while the heap is frozen makes none unknown that is frozen."""
+    clear_caches()
+    fnmatch.fnmatch("a", "b*")
+    frozen = Frozen()
+    frozen.freeze()
+    try:
+        monkeypatch.setitem(sys.modules, "made_up", types.ModuleType("made_up"))
+        clear_caches()
+        assert 0 == fnmatch._compile_pattern.cache_info().currsize
+        fnmatch.fnmatch("a", "b*")
+        clear_caches()
+    finally:
+        frozen.thaw()
+    assert 0 == fnmatch._compile_pattern.cache_info().currsize
