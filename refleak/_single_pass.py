@@ -122,9 +122,9 @@ def shape(incoming: Counter[int], own: Hidden) -> Shape:
     plain_dicts = dict(_plain_dicts(objs))
     _count_references(objs, incoming)
     # Not objs[place]: up to 3.11 a cell would hold the list, be in it, and keep it as garbage.
-    ours = _census.OWN_REFERENCES
+    # Nor a variable set here, the cell of which is empty when the heap is listed.
     unaccounted = {
-        key: count - ours - incoming.get(key, 0)
+        key: count - _census.OWN_REFERENCES - incoming.get(key, 0)
         for key, count in zip(map(id, objs), map(getrefcount, objs), strict=True)
     }
     instances = instances_of(objs, own)
@@ -390,7 +390,7 @@ class _Outlived:
         # What a call needs that has begun since: where something was awaited, or called to leave.
         self._called = enclosing.resumed or bool(enclosing.instruments)
         # Its dict may lie where an empty one lay before, and would be taken for that one.
-        hidden.add(self, vars(self))
+        hidden.add(self, vars(self), hidden)
         self._instances = instances
         self._old, new = parted(_tracked(), candidates, before.plain_dicts)
         hidden.add(self._old, self._instances)
@@ -521,6 +521,7 @@ class _Outlived:
             type(obj) is types.FrameType
             or is_running(obj)
             or holds_one(obj, self._enclosing.shared)
+            or holds_one(obj, self._hidden.ids)  # of this method's callers, up to 3.11
             or obj is sys.modules
             or obj is sys.path_importer_cache
             or _is_subclass_list(obj)
