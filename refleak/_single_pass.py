@@ -509,12 +509,11 @@ class _Outlived:
         )
         loaded = [vars(sys.modules[name]) for name in imported if sys.modules.get(name)]
         self._excused.update(self._below_all(loaded))
-        rightful.update(
-            id(cache)
-            for finder in sys.meta_path
-            if hasattr(finder, "__dict__")
-            for cache in vars(finder).values()
-        )
+        for finder in sys.meta_path:
+            if hasattr(finder, "__dict__"):
+                # It gains a reference by this very look, which may make its dict.
+                rightful.add(id(finder))
+                rightful.update(map(id, vars(finder).values()))
 
     def _holds_by_right(self, obj: Any) -> bool:
         return (
