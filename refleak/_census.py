@@ -24,7 +24,10 @@ from itertools import chain, compress, filterfalse
 from sys import getrefcount
 from typing import Any, NamedTuple
 
-from refleak._format import type_name
+import typing_extensions
+
+from refleak._caches import all_classes
+from refleak._format import type_dict, type_mro, type_name
 from refleak._settle import GARBAGE, clear_type_cache
 
 IMMORTAL = 1 << 29 if sys.version_info >= (3, 12) else sys.maxsize
@@ -45,6 +48,9 @@ ONCE = OWN_REFERENCES + 1
 NAMES_TWICE = sys.version_info >= (3, 14)
 """Whether the interpreter's table of interned strings is tracked: it refers to each of them, and
 they do not count it, so that a text of one reference may be met twice."""
+
+
+_ALL_ONCE = array("q", [ONCE]) * CHUNK
 
 
 class Drift(NamedTuple):
@@ -220,22 +226,45 @@ def by_type(objs: list[Any]) -> dict[str, TypeCount]:
     references_to = array("q")
     for part in Walk().parts(objs):
         references_to.extend(map(getrefcount, part))
-        every.extend(part)
-    # By the ids of types, since a metaclass may define == and hash.
-    kinds: dict[int, type] = {}
-    alike: Counter[tuple[int, int]] = Counter()
+        every += part
+    kinds = _hashed_by_others()
+    once: Counter[Any] = Counter()
+    alike: Counter[tuple[Any, int]] = Counter()
     for start in range(0, len(every), CHUNK):
-        types_of = list(map(type, every[start : start + CHUNK]))
-        ids = list(map(id, types_of))
-        kinds.update(zip(ids, types_of, strict=True))
-        alike.update(zip(ids, references_to[start : start + CHUNK], strict=True))
+        keys: list[Any] = list(map(type, every[start : start + CHUNK]))
+        if kinds:
+            keys = [id(kind) if id(kind) in kinds else kind for kind in keys]
+        references = references_to[start : start + CHUNK]
+        if references == _ALL_ONCE:
+            once.update(keys)
+        else:
+            alike.update(zip(keys, references, strict=True))
+    for key, instances in once.items():
+        alike[key, ONCE] += instances
     counts: dict[str, list[int]] = {}
-    for (kind, references), instances in alike.items():
-        entry = counts.setdefault(type_name(kinds[kind]), [0, 0])
+    for (key, count), instances in alike.items():
+        kind: Any = kinds.get(key, key)
+        entry = counts.setdefault(type_name(kind), [0, 0])
         entry[0] += instances
-        if references < IMMORTAL:
-            entry[1] += instances * (references - OWN_REFERENCES)
+        if count < IMMORTAL:
+            entry[1] += instances * (count - OWN_REFERENCES)
     return {name: TypeCount(*entry) for name, entry in counts.items()}
+
+
+def _hashed_by_others() -> dict[int, type]:
+    """Return, by id, the classes that a metaclass gives a hash of its own: none may be a key."""
+    metaclasses = {id(meta): meta for meta in map(type, all_classes())}
+    own = {key for key, meta in metaclasses.items() if id(_hash_of(meta)) not in _PLAIN_HASHES}
+    return {id(kind): kind for kind in all_classes() if id(type(kind)) in own} if own else {}
+
+
+def _hash_of(cls: type) -> object:
+    dicts = map(type_dict, type_mro(cls))
+    return next(attributes["__hash__"] for attributes in dicts if "__hash__" in attributes)
+
+
+_PLAIN_HASHES = {id(object.__hash__), id(_hash_of(type(typing_extensions.Protocol)))}
+"""Hashes by address. (The second calls the first; its classes are wherever this library is.)"""
 
 
 def packed_by_type(objs: list[Any]) -> bytes:

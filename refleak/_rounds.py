@@ -284,7 +284,7 @@ class _FirstRounds(_Rounds):
         yield from self._measure(self._first, "measured", settle)
         self._read_heap()
         if self.suspicious():
-            rest()  # for the first time it leaves other things behind than later
+            clear_caches()  # for the first time it leaves other things behind than later
             self._clock[0] = Clock.monotonic()
         if self._first.cheap_rose() and self._may_look_twice():
             self._last = self._second
