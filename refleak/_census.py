@@ -50,9 +50,6 @@ NAMES_TWICE = sys.version_info >= (3, 14)
 they do not count it, so that a text of one reference may be met twice."""
 
 
-_ALL_ONCE = array("q", [ONCE]) * CHUNK
-
-
 class Drift(NamedTuple):
     """A fingerprint of the heap: unequal ones mean that something drifted, equal ones that not."""
 
@@ -220,42 +217,41 @@ def by_type(objs: list[Any]) -> dict[str, TypeCount]:
 
     The names, not the types, are the keys, so that a count keeps no class alive.
     """
-    # All counts first: naming types looks attributes up, which puts references into the type cache,
-    # and what follows refers to types.
-    every: list[Any] = []
-    references_to = array("q")
+    # Types are counted as well: nothing here holds one for longer than it takes to count a part.
+    alike: Counter[tuple[int, int]] = Counter()
+    once: Counter[int] = Counter()
+    may_hash = _types_are_hashed_by_identity()
     for part in Walk().parts(objs):
-        references_to.extend(map(getrefcount, part))
-        every += part
-    kinds = _hashed_by_others()
-    once: Counter[Any] = Counter()
-    alike: Counter[tuple[Any, int]] = Counter()
-    for start in range(0, len(every), CHUNK):
-        keys: list[Any] = list(map(type, every[start : start + CHUNK]))
-        if kinds:
-            keys = [id(kind) if id(kind) in kinds else kind for kind in keys]
-        references = references_to[start : start + CHUNK]
-        if references == _ALL_ONCE:
-            once.update(keys)
+        # A list would hold references to small numbers, which the last part has; it is no list.
+        references = map(getrefcount, part)
+        counts = list(references) if type(part) is list else array("q", references)
+        if may_hash and counts.count(ONCE) == len(counts):  # most parts; this takes half the time
+            _count_types(part, once)
         else:
-            alike.update(zip(keys, references, strict=True))
+            alike.update(zip(map(id, map(type, part)), counts, strict=True))
+        del counts
     for key, instances in once.items():
         alike[key, ONCE] += instances
-    counts: dict[str, list[int]] = {}
+    found = {key for key, _ in alike}
+    names = {id(kind): type_name(kind) for kind in all_classes() if id(kind) in found}
+    totals: dict[str, list[int]] = {}
     for (key, count), instances in alike.items():
-        kind: Any = kinds.get(key, key)
-        entry = counts.setdefault(type_name(kind), [0, 0])
+        entry = totals.setdefault(names.get(key, "<unknown type>"), [0, 0])
         entry[0] += instances
         if count < IMMORTAL:
             entry[1] += instances * (count - OWN_REFERENCES)
-    return {name: TypeCount(*entry) for name, entry in counts.items()}
+    return {name: TypeCount(*entry) for name, entry in totals.items()}
 
 
-def _hashed_by_others() -> dict[int, type]:
-    """Return, by id, the classes that a metaclass gives a hash of its own: none may be a key."""
+def _count_types(objs: Collection[Any], counts: Counter[int]) -> None:
+    for kind, instances in Counter(map(type, objs)).items():
+        counts[id(kind)] += instances
+
+
+def _types_are_hashed_by_identity() -> bool:
+    """Tell whether no metaclass gives its classes a hash of its own, which could do anything."""
     metaclasses = {id(meta): meta for meta in map(type, all_classes())}
-    own = {key for key, meta in metaclasses.items() if id(_hash_of(meta)) not in _PLAIN_HASHES}
-    return {id(kind): kind for kind in all_classes() if id(type(kind)) in own} if own else {}
+    return all(id(_hash_of(meta)) in _PLAIN_HASHES for meta in metaclasses.values())
 
 
 def _hash_of(cls: type) -> object:

@@ -12,6 +12,7 @@ from running import python
 
 from refleak import _census, find_leaks
 from refleak._census import Census, by_type, census, drift, reachable, tracked
+from refleak._format import type_name
 from refleak._settle import settle
 
 kept: list = []
@@ -248,6 +249,30 @@ def test_counts_by_type_change_by_what_was_made():
     after = by_type(tracked())[name]
     assert (3, 4) == tuple(now - then for now, then in zip(after, before, strict=True))
     assert again
+
+
+@pytest.mark.parametrize("own_hash", [False, True])
+def test_types_are_counted_as_by_hand(own_hash):
+    """Whether types can be keys or not: as many instances of each as one by one."""
+
+    class Meta(type):
+        if own_hash:
+
+            def __hash__(cls):
+                raise AssertionError
+
+    class Kept(metaclass=Meta):
+        pass
+
+    keep(*(Kept() for _ in range(3 * _census.CHUNK)))
+    table = {name: count.instances for name, count in by_type(tracked()).items()}
+    by_hand = {}
+    for obj in reachable(tracked()):
+        by_hand[type_name(type(obj))] = by_hand.get(type_name(type(obj)), 0) + 1
+    assert table[type_name(Kept)] == len(kept)
+    for name in ("function", "tuple", "type", "str", "dict", f"{__name__}.Thing", type_name(Kept)):
+        assert abs(table.get(name, 0) - by_hand.get(name, 0)) <= 9, name
+    del kept[:]
 
 
 def test_counting_keeps_no_class_alive():
