@@ -24,8 +24,6 @@ from itertools import chain, compress, filterfalse
 from sys import getrefcount
 from typing import Any, NamedTuple
 
-import typing_extensions
-
 from refleak._caches import all_classes
 from refleak._format import type_dict, type_mro, type_name
 from refleak._settle import GARBAGE, clear_type_cache
@@ -251,16 +249,15 @@ def _count_types(objs: Collection[Any], counts: Counter[int]) -> None:
 def _types_are_hashed_by_identity() -> bool:
     """Tell whether no metaclass gives its classes a hash of its own, which could do anything."""
     metaclasses = {id(meta): meta for meta in map(type, all_classes())}
-    return all(id(_hash_of(meta)) in _PLAIN_HASHES for meta in metaclasses.values())
+    # That of typing_extensions, which this library needs, does nothing but call object's.
+    protocol = getattr(sys.modules.get("typing_extensions"), "Protocol", object)
+    plain = {id(object.__hash__), id(_hash_of(type(protocol)))}
+    return all(id(_hash_of(meta)) in plain for meta in metaclasses.values())
 
 
 def _hash_of(cls: type) -> object:
     dicts = map(type_dict, type_mro(cls))
     return next(attributes["__hash__"] for attributes in dicts if "__hash__" in attributes)
-
-
-_PLAIN_HASHES = {id(object.__hash__), id(_hash_of(type(typing_extensions.Protocol)))}
-"""Hashes by address. (The second calls the first; its classes are wherever this library is.)"""
 
 
 def packed_by_type(objs: list[Any]) -> bytes:
