@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 import gc
+import inspect
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+import types
 import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,7 +87,7 @@ def part_clean(python: str) -> Iterator[str]:
     yield ""
     yield "| who | s | full collections |"
     yield "|---|---:|---:|"
-    for name in ("refleak", "greenlet", "regrtest", "psleak"):
+    for name in ("refleak", "two bare passes", "greenlet", "regrtest", "psleak"):
         told = ask(python, name, MILLION)
         if "failed" in told:
             yield f"| {name} | could not run: {told['failed']} | |"
@@ -114,24 +116,17 @@ ballast = []
 def pytest_collection_finish():
     ballast.extend([] for _ in range(max(0, 60_000 - len(gc.get_objects()))))
 
-def bare_pass():
-    began = time.perf_counter()
-    objs = [obj for obj in gc.get_objects() if type(obj) is not types.ModuleType]
-    for start in range(0, len(objs), 512):
-        sum(map(sys.getrefcount, gc.get_referents(*objs[start : start + 512])))
-    return time.perf_counter() - began
-
 def pytest_sessionfinish():
     pathlib.Path("bare_pass").write_text(str(min(bare_pass() for _ in range(9))))
+
 """
-"""Makes a process of 60,000 objects; tells at the end what it costs to read each reference's count
-once, which any count of references on a release build takes before a test and after it."""
+"""Makes a process of 60,000 objects; tells at the end what a bare pass takes."""
 
 
 def part_pytest(python: str) -> Iterator[str]:
     """Compare a suite of trivial tests with -R and the same suite run nine times."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "conftest.py").write_text(BALLAST)
+        Path(folder, "conftest.py").write_text(BALLAST + inspect.getsource(bare_pass))
         Path(folder, "test_trivial.py").write_text(
             "import pytest\n"
             "@pytest.mark.parametrize('number', range(1_000))\n"
@@ -243,6 +238,23 @@ def beside_collections(size: int, call: Callable[[], object], **more: object) ->
     told = {"seconds": seconds(call), "collection": collection, "objects": len(heap), **more}
     heap.clear()
     return told
+
+
+def bare_pass() -> float:
+    """Read the count of each reference once; return the seconds that took.
+
+    Any count of references on a release build does that before the rounds and after them.
+    """
+    began = time.perf_counter()
+    objs = [obj for obj in gc.get_objects() if type(obj) is not types.ModuleType]
+    for start in range(0, len(objs), 512):
+        sum(map(sys.getrefcount, gc.get_referents(*objs[start : start + 512])))
+    return time.perf_counter() - began
+
+
+def two_bare_passes(size: int) -> dict:
+    """Read the count of each reference twice, and nothing else."""
+    return beside_collections(size, lambda: (bare_pass(), bare_pass()))
 
 
 def with_refleak(size: int) -> dict:
@@ -369,6 +381,7 @@ def single_pass(size: int) -> dict:
 
 WORKERS: dict[str, Callable[..., dict]] = {
     "refleak": with_refleak,
+    "two bare passes": two_bare_passes,
     "greenlet": with_greenlet,
     "regrtest": with_regrtest,
     "psleak": with_psleak,

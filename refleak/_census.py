@@ -215,35 +215,37 @@ def by_type(objs: list[Any]) -> dict[str, TypeCount]:
 
     The names, not the types, are the keys, so that a count keeps no class alive.
     """
-    # Types are counted as well: nothing here holds one for longer than it takes to count a part.
-    alike: Counter[tuple[int, int]] = Counter()
-    once: Counter[int] = Counter()
+    table = array("Q")
     may_hash = _types_are_hashed_by_identity()
     for part in Walk().parts(objs):
-        # A list would hold references to small numbers, which the last part has; it is no list.
-        references = map(getrefcount, part)
-        counts = list(references) if type(part) is list else array("q", references)
-        if may_hash and counts.count(ONCE) == len(counts):  # most parts; this takes half the time
-            _count_types(part, once)
-        else:
-            alike.update(zip(map(id, map(type, part)), counts, strict=True))
-        del counts
-    for key, instances in once.items():
-        alike[key, ONCE] += instances
-    found = {key for key, _ in alike}
+        _add_types(part, table, may_hash=may_hash)
+    kinds, counts, numbers = table[::3], table[1::3], table[2::3]
+    found = set(kinds)
     names = {id(kind): type_name(kind) for kind in all_classes() if id(kind) in found}
     totals: dict[str, list[int]] = {}
-    for (key, count), instances in alike.items():
-        entry = totals.setdefault(names.get(key, "<unknown type>"), [0, 0])
+    for kind, count, instances in zip(kinds, counts, numbers, strict=True):
+        entry = totals.setdefault(names.get(kind, "<unknown type>"), [0, 0])
         entry[0] += instances
         if count < IMMORTAL:
             entry[1] += instances * (count - OWN_REFERENCES)
     return {name: TypeCount(*entry) for name, entry in totals.items()}
 
 
-def _count_types(objs: Collection[Any], counts: Counter[int]) -> None:
-    for kind, instances in Counter(map(type, objs)).items():
-        counts[id(kind)] += instances
+def _add_types(objs: Collection[Any], table: array[int], *, may_hash: bool) -> None:
+    """Add to *table* the ids of the types of *objs*, their counts of references, and how many.
+
+    Types and, before 3.12, small numbers are counted as well, so that nothing may hold one when
+    the next objects are: the table is an array. For the same reason *objs* that are no list, which
+    alone may be numbers to which there are several references, are not counted into a list.
+    """
+    references = map(getrefcount, objs)
+    counts = list(references) if type(objs) is list else array("q", references)
+    if may_hash and counts.count(ONCE) == len(counts):  # most; takes half the time
+        found = {(id(kind), ONCE): each for kind, each in Counter(map(type, objs)).items()}
+    else:
+        found = Counter(zip(map(id, map(type, objs)), counts, strict=True))
+    for (kind, count), instances in found.items():
+        table.extend((kind, count, instances))
 
 
 def _types_are_hashed_by_identity() -> bool:
