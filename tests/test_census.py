@@ -275,6 +275,15 @@ def test_types_are_counted_as_by_hand(own_hash):
     del kept[:]
 
 
+def test_the_count_holds_no_small_numbers():
+    """The references to a number are the same however many objects have as many of them."""
+    by_type(tracked())
+    before = by_type(tracked())["int"].references
+    things = [[Thing()] * times for times in range(2, 60)]
+    after = by_type(tracked())["int"].references
+    assert abs(after - before) < len(things) / 4
+
+
 def test_counting_keeps_no_class_alive():
     """The table has names of types, not types."""
     counts = by_type(tracked())
